@@ -1,0 +1,334 @@
+//! An agent: a deployable definition, one table `[agents.NAME]` of `holdpoint.toml`.
+
+use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Policy;
+
+/// The definition of an agent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentDef {
+    /// Shown to people; the name in the table's header is for scripts.
+    pub title: String,
+    /// What the agent is for, in a sentence or two. Markdown.
+    pub description: String,
+    /// What a person fills in to start; empty means one field, the prompt.
+    pub form: Vec<FormField>,
+    /// The first message, with `{{field}}` for the form's fields; empty means the prompt alone.
+    pub prompt: String,
+    /// The model, as the Claude CLI takes it (`opus`, `sonnet`, or a full name); empty means its default.
+    pub model: String,
+    /// Added to the CLI's own system prompt.
+    pub system_prompt: String,
+    /// A `.claude` folder copied into each workspace (CLAUDE.md, settings.json, commands, skills).
+    pub claude_folder: Option<PathBuf>,
+    /// Plugin folders handed to the CLI.
+    pub plugins: Vec<PathBuf>,
+    /// What runs without asking, what asks, what is refused, what may be repeated.
+    pub policy: Policy,
+    /// Whether a person or the agent says that it is done.
+    pub completion: Completion,
+    /// How long a worker stays warm while everything waits for people, as in `"2m"`; then it ends
+    /// and only rows and files remain until somebody answers.
+    pub linger: Option<HumanDuration>,
+    /// Bounds on turns, money and time.
+    pub limits: Limits,
+    /// Files that are not collected as results, as patterns over paths in the workspace.
+    pub exclude: Vec<String>,
+    /// Answers this agent from a script file instead of a model, whatever the server does.
+    pub rehearsal: Option<PathBuf>,
+}
+
+/// The linger time where an agent sets none.
+pub const DEFAULT_LINGER_MS: u64 = 10 * 60 * 1000;
+
+/// How long a hold waits where an agent sets nothing: a week.
+pub const DEFAULT_HOLD_EXPIRY_MS: u64 = 7 * 24 * 3600 * 1000;
+
+/// Who says that a conversation is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Completion {
+    /// A person: after each turn the agent waits for a reply, until somebody presses finish.
+    #[default]
+    Person,
+    /// The agent: the end of its turn is the end of the execution.
+    Auto,
+}
+
+/// Bounds on an execution. An absent one is not bounded, except where noted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Model calls for one message.
+    pub turns: Option<u32>,
+    /// US dollars for the whole execution, as the gateway sees them.
+    pub budget_usd: Option<f64>,
+    /// How long a hold waits before it expires; a week where absent.
+    pub hold: Option<HumanDuration>,
+    /// How long a session may go without a sign of life while it is working.
+    pub idle: Option<HumanDuration>,
+    /// From start to end, waiting included.
+    pub wall_clock: Option<HumanDuration>,
+}
+
+/// One field of an entry form.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FormField {
+    /// The key in `inputs`.
+    pub name: String,
+    /// Shown beside it; the name where absent.
+    #[serde(default)]
+    pub label: String,
+    /// What kind of control.
+    #[serde(default, rename = "type")]
+    pub kind: FieldKind,
+    /// Whether it must be filled in.
+    #[serde(default)]
+    pub required: bool,
+    /// What it starts with.
+    #[serde(default)]
+    pub value: String,
+    /// Shown while empty.
+    #[serde(default)]
+    pub placeholder: String,
+    /// What a select offers.
+    #[serde(default)]
+    pub options: Vec<String>,
+}
+
+/// The control of a form field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FieldKind {
+    /// One line.
+    #[default]
+    Text,
+    /// Several lines.
+    Area,
+    /// A number.
+    Number,
+    /// Yes or no.
+    Checkbox,
+    /// One of `options`.
+    Select,
+}
+
+impl AgentDef {
+    /// The agent that every installation has: Claude, asking before it acts.
+    #[must_use]
+    pub fn builtin() -> Self {
+        Self {
+            title: "Claude".into(),
+            description: "The Claude Code CLI in an empty workspace. Asks before it changes anything.".into(),
+            ..Self::default()
+        }
+    }
+
+    /// The form, with the default of one prompt.
+    #[must_use]
+    pub fn fields(&self) -> Vec<FormField> {
+        if !self.form.is_empty() {
+            return self.form.clone();
+        }
+        vec![FormField {
+            name: "prompt".into(),
+            label: "What should be done?".into(),
+            kind: FieldKind::Area,
+            required: true,
+            value: String::new(),
+            placeholder: "Describe the task; files can be attached below.".into(),
+            options: Vec::new(),
+        }]
+    }
+
+    /// Checks `inputs` against the form and makes the first message of them.
+    ///
+    /// # Errors
+    /// Field name → what is wrong with it; never empty.
+    pub fn first_message(
+        &self,
+        inputs: &BTreeMap<String, String>,
+    ) -> Result<String, BTreeMap<String, String>> {
+        let mut errors = BTreeMap::new();
+        let fields = self.fields();
+        for field in &fields {
+            let value = inputs.get(&field.name).map_or("", |value| value.trim());
+            let label = if field.label.is_empty() { &field.name } else { &field.label };
+            if value.is_empty() {
+                if field.required {
+                    errors.insert(field.name.clone(), format!("“{label}” must be filled in"));
+                }
+                continue;
+            }
+            if value.len() > crate::hold::MAX_TEXT_BYTES {
+                errors.insert(
+                    field.name.clone(),
+                    format!(
+                        "“{label}” is longer than {} KiB; attach it as a file instead",
+                        crate::hold::MAX_TEXT_BYTES / 1024
+                    ),
+                );
+            } else if field.kind == FieldKind::Number && value.parse::<f64>().is_err() {
+                errors.insert(field.name.clone(), format!("“{label}” must be a number"));
+            } else if field.kind == FieldKind::Select && !field.options.iter().any(|option| option == value) {
+                errors.insert(
+                    field.name.clone(),
+                    format!("“{label}” must be one of: {}", field.options.join(", ")),
+                );
+            }
+        }
+        for name in inputs.keys() {
+            if !fields.iter().any(|field| &field.name == name) {
+                let known: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+                errors.insert(
+                    name.clone(),
+                    format!("there is no field `{name}`; this agent has: {}", known.join(", ")),
+                );
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let value_of = |name: &str| inputs.get(name).map_or("", |value| value.trim());
+        let text = if !self.prompt.is_empty() {
+            fields.iter().fold(self.prompt.clone(), |text, field| {
+                text.replace(&format!("{{{{{}}}}}", field.name), value_of(&field.name))
+            })
+        } else if let [only] = fields.as_slice() {
+            value_of(&only.name).to_owned()
+        } else {
+            fields
+                .iter()
+                .filter(|field| !value_of(&field.name).is_empty())
+                .map(|field| {
+                    let label = if field.label.is_empty() { &field.name } else { &field.label };
+                    format!("{label}: {}", value_of(&field.name))
+                })
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        if text.trim().is_empty() {
+            let first = fields.first().map_or_else(|| "prompt".to_owned(), |field| field.name.clone());
+            return Err(BTreeMap::from([(first, "the first message would be empty".to_owned())]));
+        }
+        Ok(text)
+    }
+
+    /// The linger time in milliseconds.
+    #[must_use]
+    pub fn linger_ms(&self) -> u64 {
+        self.linger.map_or(DEFAULT_LINGER_MS, |linger| linger.0)
+    }
+
+    /// How long a hold waits, in milliseconds.
+    #[must_use]
+    pub fn hold_expiry_ms(&self) -> u64 {
+        self.limits.hold.map_or(DEFAULT_HOLD_EXPIRY_MS, |expiry| expiry.0)
+    }
+}
+
+/// A length of time as people write it: `"90s"`, `"2m"`, `"36h"`, `"7d"`. In milliseconds inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct HumanDuration(pub u64);
+
+impl FromStr for HumanDuration {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = || {
+            format!(
+                "{text:?} is not a length of time: write a number and a unit, as in \"90s\", \"2m\", \"36h\", \"7d\""
+            )
+        };
+        let text_trimmed = text.trim();
+        let split = text_trimmed.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
+        let (number, unit) = text_trimmed.split_at(split);
+        let number: u64 = number.parse().map_err(|_| bad())?;
+        let unit_ms = match unit.trim() {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(bad()),
+        };
+        number.checked_mul(unit_ms).map(Self).ok_or_else(bad)
+    }
+}
+
+impl TryFrom<String> for HumanDuration {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for HumanDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (number, unit) = match self.0 {
+            0 => (0, "s"),
+            ms if ms % 86_400_000 == 0 => (ms / 86_400_000, "d"),
+            ms if ms % 3_600_000 == 0 => (ms / 3_600_000, "h"),
+            ms if ms % 60_000 == 0 => (ms / 60_000, "m"),
+            ms if ms % 1_000 == 0 => (ms / 1_000, "s"),
+            ms => (ms, "ms"),
+        };
+        write!(f, "{number}{unit}")
+    }
+}
+
+impl From<HumanDuration> for String {
+    fn from(duration: HumanDuration) -> Self {
+        duration.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_and_print_alike() {
+        for text in ["0s", "500ms", "90s", "2m", "36h", "7d"] {
+            assert_eq!(text.parse::<HumanDuration>().expect(text).to_string(), text);
+        }
+        for text in ["", "5", "m", "-1s", "1w", "99999999999999999999d", "1.5h"] {
+            assert!(text.parse::<HumanDuration>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_message_comes_from_the_form() {
+        let inputs = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>()
+        };
+        let plain = AgentDef::builtin();
+        assert_eq!(plain.first_message(&inputs(&[("prompt", " hi ")])).expect("message"), "hi");
+        assert!(plain.first_message(&inputs(&[("prompt", " ")])).expect_err("empty").contains_key("prompt"));
+        let unknown = plain.first_message(&inputs(&[("prompt", "x"), ("typo", "y")])).expect_err("unknown");
+        assert!(unknown["typo"].contains("prompt"));
+
+        let formed = AgentDef {
+            form: vec![
+                FormField { name: "n".into(), kind: FieldKind::Number, ..plain.fields()[0].clone() },
+                FormField {
+                    name: "s".into(),
+                    kind: FieldKind::Select,
+                    options: vec!["a".into(), "b".into()],
+                    ..plain.fields()[0].clone()
+                },
+            ],
+            prompt: "{{n}} of {{s}}".into(),
+            ..plain
+        };
+        assert_eq!(formed.first_message(&inputs(&[("n", "3"), ("s", "a")])).expect("message"), "3 of a");
+        let errors = formed.first_message(&inputs(&[("n", "three"), ("s", "c")])).expect_err("wrong");
+        assert_eq!(errors.len(), 2);
+    }
+}

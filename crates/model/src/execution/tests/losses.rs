@@ -1,0 +1,153 @@
+//! Workers that go, told to or not.
+
+use super::*;
+use crate::event::TurnResult;
+use crate::execution::{MAX_LOSSES_IN_A_ROW, Need};
+use crate::{Completion, Policy, Residency, Rule, Status};
+
+fn repeatable(tool: &str) -> AgentDef {
+    let policy = Policy { repeatable: vec![Rule::new(tool, None)], ..Policy::default() };
+    AgentDef { policy, ..AgentDef::builtin() }
+}
+
+#[test]
+fn an_open_hold_survives_and_is_asked_again() {
+    let (mut run, hold) = Run::asking(AgentDef::builtin(), "a");
+    assert_eq!(kinds(&run.lose()), ["worker_lost"]);
+    assert_eq!((run.execution.status, run.execution.residency), (Status::Awaiting, Residency::Lost));
+    assert!(run.execution.next().is_empty(), "it waits for a person, with no process");
+    assert_eq!(run.hold_of("a").asked_by, None);
+    run.decide(hold, allow()).expect("decided");
+    assert_eq!(run.execution.next(), vec![Need::StartWorker("a decision has to be handed over")]);
+    run.restart();
+    assert!(run.execution.next().is_empty(), "the session does not ask yet");
+    assert!(matches!(run.refused(Command::BeginRelease { hold, incarnation: 2 }), Refusal::Stale(_)));
+    run.fact(asks("a", "Bash", bash("make")));
+    assert_eq!(run.execution.next(), vec![Need::Release(hold)]);
+    run.release(hold);
+}
+
+#[test]
+fn an_answer_that_was_never_written_is_handed_over_again() {
+    let (mut run, hold) = Run::asking(AgentDef::builtin(), "a");
+    run.decide(hold, allow()).expect("decided");
+    run.release(hold);
+    assert_eq!(kinds(&run.lose()), ["release_voided", "worker_lost"]);
+    run.restart();
+    run.fact(asks("a", "Bash", bash("make")));
+    assert_eq!(run.execution.next(), vec![Need::Release(hold)]);
+}
+
+#[test]
+fn a_written_answer_without_a_result_is_indeterminate_and_its_decision_is_spent() {
+    let (mut run, hold) = Run::asking(AgentDef::builtin(), "a");
+    run.decide(hold, allow()).expect("decided");
+    run.release(hold);
+    run.fact(Fact::AnswerWritten { hold });
+    assert_eq!(kinds(&run.lose()), ["hold_indeterminate", "hold_opened", "worker_lost"]);
+    let again = run.hold_of("a").clone();
+    assert_ne!(again.id, hold);
+    assert!(again.subject.caution.as_ref().expect("a caution").contains("grace"));
+    assert_eq!((again.state, again.subject.grant), (HoldState::Open, None));
+    assert_eq!(run.decide(hold, allow()), Err(Refusal::UnknownHold));
+    run.restart();
+    assert_eq!(kinds(&run.fact(asks("a", "Bash", bash("make")))), ["hold_reasked"]);
+    assert!(run.execution.next().is_empty(), "a person has to decide anew");
+}
+
+#[test]
+fn refusals_and_repeatable_calls_are_handed_over_again() {
+    for (definition, request) in [(AgentDef::builtin(), deny()), (repeatable("Bash"), allow())] {
+        let (mut run, hold) = Run::asking(definition, "a");
+        run.decide(hold, request).expect("decided");
+        run.release(hold);
+        run.fact(Fact::AnswerWritten { hold });
+        assert_eq!(kinds(&run.lose()), ["release_voided", "worker_lost"]);
+        assert_eq!(run.state_of(hold).map(HoldState::as_str), Some("answered"));
+    }
+}
+
+#[test]
+fn a_message_that_was_on_its_way_is_sent_again_once() {
+    let mut run = Run::at_rest(AgentDef::builtin());
+    run.message("go on");
+    let pending = run.execution.messages[0].message.clone();
+    run.does(Command::BeginMessage { message: pending.id, incarnation: 1 });
+    assert_eq!(kinds(&run.lose()), ["message_requeued", "worker_lost"]);
+    let hold = pending.hold.expect("a reply");
+    assert_eq!(run.state_of(hold).map(HoldState::as_str), Some("answered"));
+    run.restart();
+    assert_eq!(run.execution.next(), vec![Need::Send(pending.id)]);
+    // The new session found it in the transcript: told without having been sent again.
+    run.fact(Fact::MessageDelivered { message: pending.id });
+    assert!(run.execution.next().is_empty() && run.execution.holds.is_empty());
+}
+
+#[test]
+fn losses_without_progress_end_it_and_leave_nothing_open() {
+    let mut run = Run::working(AgentDef::builtin());
+    for n in 1..MAX_LOSSES_IN_A_ROW {
+        run.lose();
+        assert_eq!(run.execution.losses_in_a_row, n);
+        run.restart();
+    }
+    // The last loss also cuts a release short, which opens a hold: it must not outlive the end.
+    run.fact(asks("a", "Bash", bash("make")));
+    let hold = run.hold_of("a").id;
+    run.decide(hold, allow()).expect("decided");
+    run.release(hold);
+    run.fact(Fact::AnswerWritten { hold });
+    let end = run.lose();
+    assert_eq!(
+        kinds(&end),
+        ["hold_indeterminate", "hold_opened", "worker_lost", "hold_cancelled", "execution_failed"]
+    );
+    assert_eq!(run.execution.status, Status::Error);
+    assert!(run.execution.holds.is_empty());
+}
+
+#[test]
+fn progress_forgives_losses() {
+    let mut run = Run::working(AgentDef::builtin());
+    run.fact(calls("a"));
+    run.lose();
+    run.restart();
+    run.fact(result_of("a"));
+    assert_eq!(run.execution.losses_in_a_row, 0);
+}
+
+#[test]
+fn a_parked_execution_costs_nothing_until_somebody_answers() {
+    let mut run = Run::at_rest(AgentDef::builtin());
+    run.does(Command::WorkerGone { incarnation: 1, how: Gone::Parked });
+    assert_eq!(run.execution.residency, Residency::Parked);
+    assert!(run.execution.next().is_empty());
+    assert!(matches!(
+        run.refused(Command::WorkerGone { incarnation: 1, how: Gone::Parked }),
+        Refusal::Stale(_)
+    ));
+    run.message("go on");
+    assert_eq!(run.execution.next(), vec![Need::StartWorker("a message has to be sent")]);
+    run.start_worker();
+    assert!(matches!(
+        run.refused(Command::WorkerGone { incarnation: 1, how: Gone::Parked }),
+        Refusal::Fenced { told: 1, current: 2 }
+    ));
+}
+
+/// The bug this stands for: with the turn over and only background tasks left, a loss left an
+/// execution running for ever, with no worker, no hold and nothing to do.
+#[test]
+fn background_tasks_that_end_with_their_worker_leave_a_reply_to_give() {
+    let background = Fact::TurnEnded(TurnResult { background: 1, ..turn(true) });
+    let mut run = Run::working(AgentDef::builtin());
+    assert_eq!(kinds(&run.fact(background.clone())), ["turn_ended"]);
+    assert_eq!(run.execution.status, Status::Running);
+    assert_eq!(kinds(&run.lose()), ["worker_lost", "hold_opened"]);
+    assert_eq!(run.execution.status, Status::Awaiting);
+
+    let mut run = Run::working(AgentDef { completion: Completion::Auto, ..AgentDef::builtin() });
+    run.fact(background);
+    run.lose();
+    assert_eq!(run.execution.status, Status::Finished);
+}

@@ -1,0 +1,27 @@
+//! Holdpoint's words, states and decisions. Pure: no I/O, no clock, no randomness.
+//!
+//! The heart is [`Execution`]: an aggregate that [`Execution::decide`] turns a [`Command`] into
+//! events with, and that [`Execution::evolve`] folds events into. The log of events is the truth;
+//! everything else, this aggregate included, can be rebuilt from it.
+
+pub mod agent;
+pub mod command;
+pub mod digest;
+pub mod event;
+pub mod execution;
+pub mod hold;
+pub mod ids;
+pub mod policy;
+pub mod pricing;
+pub mod user;
+pub mod wire;
+
+pub use agent::{AgentDef, Completion, HumanDuration, Limits};
+pub use command::{Command, DecideCtx, Refusal};
+pub use digest::Digest;
+pub use event::{Event, EventBody};
+pub use execution::{Execution, Residency, Status};
+pub use hold::{Answer, DecisionRequest, Hold, HoldKind, HoldState};
+pub use ids::*;
+pub use policy::{Policy, Rule, Verdict};
+pub use user::{Actor, Channel, Role};
