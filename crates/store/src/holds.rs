@@ -1,0 +1,89 @@
+//! Reading holds: the inbox, and what was settled.
+
+use holdpoint_model::{ExecutionId, HoldId, UnixMs};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
+use uuid::Uuid;
+
+use crate::codec::{actor, from_json};
+use crate::{HoldFilter, HoldPhase, HoldRow, Store, StoreError};
+
+/// `CROSS JOIN` keeps SQLite from beginning with the executions: the holds' index gives the order.
+const HOLD_ROWS: &str = "SELECT h.hold, h.decision, h.execution, e.agent, e.title, e.owner, h.settled_at \
+     FROM holds h CROSS JOIN executions e ON e.id = h.execution";
+
+impl Store {
+    /// Holds: open ones by nearest deadline, any others newest first.
+    pub async fn holds(&self, filter: &HoldFilter, limit: u32) -> Result<Vec<HoldRow>, StoreError> {
+        let rows = holds_query(filter, limit).build().fetch_all(&self.shared.readers).await?;
+        rows.iter().map(hold_row).collect()
+    }
+
+    /// One hold, settled ones too.
+    pub async fn hold(&self, id: HoldId) -> Result<Option<HoldRow>, StoreError> {
+        let mut conn = self.shared.readers.acquire().await?;
+        by_id(&mut conn, id).await
+    }
+
+    /// Open holds whose time is over at `now`, the longest overdue first.
+    pub async fn due_holds(&self, now: UnixMs, limit: u32) -> Result<Vec<(ExecutionId, HoldId)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT execution, id FROM holds WHERE state = 'open' AND due_at <= ?1
+             ORDER BY due_at, id LIMIT ?2",
+        )
+        .bind(now)
+        .bind(limit)
+        .fetch_all(&self.shared.readers)
+        .await?;
+        rows.iter()
+            .map(|row| Ok((ExecutionId(row.try_get::<Uuid, _>(0)?), HoldId(row.try_get::<Uuid, _>(1)?))))
+            .collect()
+    }
+}
+
+pub(crate) async fn by_id(conn: &mut SqliteConnection, id: HoldId) -> Result<Option<HoldRow>, StoreError> {
+    let row = sqlx::query(
+        "SELECT h.hold, h.decision, h.execution, e.agent, e.title, e.owner, h.settled_at
+         FROM holds h CROSS JOIN executions e ON e.id = h.execution WHERE h.id = ?1",
+    )
+    .bind(id.0)
+    .fetch_optional(conn)
+    .await?;
+    row.as_ref().map(hold_row).transpose()
+}
+
+pub(crate) fn holds_query(filter: &HoldFilter, limit: u32) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new(HOLD_ROWS);
+    query.push(" WHERE 1");
+    let open = filter.phase == Some(HoldPhase::Open);
+    if open {
+        // As a literal: only so does SQLite see that the index over open holds will do.
+        query.push(" AND h.state = 'open'");
+    } else if let Some(phase) = filter.phase {
+        query.push(" AND h.state = ").push_bind(phase.as_str());
+    }
+    if let Some(execution) = filter.execution {
+        query.push(" AND h.execution = ").push_bind(execution.0);
+    }
+    if let Some(owner) = filter.owner {
+        query.push(" AND h.owner_user = ").push_bind(owner.0);
+    }
+    query.push(if open { " ORDER BY h.due_at, h.id" } else { " ORDER BY h.opened_at DESC, h.id DESC" });
+    query.push(" LIMIT ").push_bind(limit);
+    query
+}
+
+fn hold_row(row: &SqliteRow) -> Result<HoldRow, StoreError> {
+    Ok(HoldRow {
+        hold: from_json("a hold", row.try_get(0)?)?,
+        decision: row
+            .try_get::<Option<&str>, _>(1)?
+            .map(|decision| from_json("a decision", decision))
+            .transpose()?,
+        execution: ExecutionId(row.try_get::<Uuid, _>(2)?),
+        agent: row.try_get(3)?,
+        title: row.try_get(4)?,
+        owner: actor(row.try_get(5)?)?,
+        settled_at: row.try_get(6)?,
+    })
+}

@@ -1,0 +1,30 @@
+//! Holdpoint's event log and its projections; the only crate that knows SQL.
+//!
+//! The log is the truth. One task writes (invariant 1: `seq` is given out inside the committing
+//! transaction), any number of connections read, and whoever waits for news gets a [`Hint`] after
+//! the commit and reads by `seq`.
+
+mod cache;
+mod calls;
+mod codec;
+mod error;
+mod holds;
+mod load;
+mod options;
+mod people;
+mod reads;
+mod rebuild;
+mod rows;
+mod schema;
+mod store;
+mod writer;
+
+pub use calls::{CompletedCall, FailedCall, NewCall, StoredCall};
+pub use error::{ApplyError, OpenError, StoreError};
+pub use options::{Clock, IdSource, StoreOptions, SystemClock, TimeOrderedIds};
+pub use people::{LinkUse, NewToken, SecretHash, Token, TokenId, User};
+pub use rows::{
+    Applied, Counts, CreateOutcome, Cursor, ExecutionRow, FactsApplied, Hint, HoldFilter, HoldPhase, HoldRow,
+    Idempotency, ListFilter, Rebuilt, SideFact,
+};
+pub use store::Store;

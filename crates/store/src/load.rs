@@ -1,0 +1,69 @@
+//! Reading one execution: its snapshot, and the events after it.
+
+use holdpoint_model::{Event, Execution, ExecutionId, Seq};
+use sqlx::{Row as _, SqliteConnection};
+
+use crate::StoreError;
+use crate::codec::{event, from_json, signed};
+
+/// How many events a replay reads at a time: each may hold a tool result of a quarter megabyte.
+const REPLAY_PAGE: u32 = 256;
+
+/// An execution as the connection sees it. A snapshot that is missing, behind, or that this program
+/// cannot read is made up for by the log.
+pub(crate) async fn execution(
+    conn: &mut SqliteConnection,
+    id: ExecutionId,
+) -> Result<Option<Execution>, StoreError> {
+    let row = sqlx::query("SELECT state FROM aggregates WHERE execution = ?1")
+        .bind(id.0)
+        .fetch_optional(&mut *conn)
+        .await?;
+    let mut execution = None;
+    if let Some(row) = row {
+        match from_json::<Execution>("a snapshot", row.try_get(0)?) {
+            Ok(snapshot) => execution = Some(snapshot),
+            Err(error) => tracing::warn!(%id, %error, "a snapshot cannot be read; replaying the log"),
+        }
+    }
+    loop {
+        let after = execution.as_ref().map_or(0, |execution: &Execution| execution.seq);
+        let events = page(conn, id, after).await?;
+        if events.is_empty() {
+            return Ok(execution);
+        }
+        for event in &events {
+            match &mut execution {
+                Some(execution) => execution.evolve(event),
+                None => execution = Some(Execution::from_first(event).map_err(StoreError::Corrupt)?),
+            }
+        }
+    }
+}
+
+/// The next events after `after`, without a gap; empty at the end of the log.
+pub(crate) async fn page(
+    conn: &mut SqliteConnection,
+    id: ExecutionId,
+    after: Seq,
+) -> Result<Vec<Event>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT execution, seq, at, incarnation, worker_seq, kind, data FROM events
+         WHERE execution = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+    )
+    .bind(id.0)
+    .bind(signed(after))
+    .bind(REPLAY_PAGE)
+    .fetch_all(conn)
+    .await?;
+    let events = rows.iter().map(event).collect::<Result<Vec<_>, _>>()?;
+    for (expected, event) in (after + 1..).zip(&events) {
+        if event.seq != expected {
+            return Err(StoreError::Corrupt(format!(
+                "the log of {id} has a gap: {expected} is missing before {}",
+                event.seq
+            )));
+        }
+    }
+    Ok(events)
+}

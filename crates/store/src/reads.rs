@@ -1,0 +1,211 @@
+//! Reading: executions, events, lists.
+
+use std::sync::Arc;
+
+use holdpoint_model::{Event, Execution, ExecutionId, Seq};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row as _, Sqlite};
+use uuid::Uuid;
+
+use crate::codec::{actor, event, from_json, residency, signed, status, to_json, unsigned};
+use crate::{Counts, Cursor, ExecutionRow, ListFilter, SideFact, Store, StoreError, load};
+
+impl Store {
+    /// An execution as it is committed now.
+    pub async fn execution(&self, id: ExecutionId) -> Result<Option<Arc<Execution>>, StoreError> {
+        if let Some(execution) = self.shared.cache.get(id) {
+            return Ok(Some(execution));
+        }
+        let mut conn = self.shared.readers.acquire().await?;
+        Ok(load::execution(&mut conn, id).await?.map(Arc::new))
+    }
+
+    /// Up to `limit` events after `after`, in order.
+    pub async fn events(&self, id: ExecutionId, after: Seq, limit: u32) -> Result<Vec<Event>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT execution, seq, at, incarnation, worker_seq, kind, data FROM events
+             WHERE execution = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+        )
+        .bind(id.0)
+        .bind(signed(after))
+        .bind(limit)
+        .fetch_all(&self.shared.readers)
+        .await?;
+        rows.iter().map(event).collect()
+    }
+
+    /// Up to `limit` events of those kinds after `after`, in order.
+    pub async fn events_of_kind(
+        &self,
+        id: ExecutionId,
+        kinds: &[&str],
+        after: Seq,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT execution, seq, at, incarnation, worker_seq, kind, data FROM events
+             WHERE execution = ?1 AND seq > ?2 AND kind IN (SELECT value FROM json_each(?4))
+             ORDER BY seq LIMIT ?3",
+        )
+        .bind(id.0)
+        .bind(signed(after))
+        .bind(limit)
+        .bind(to_json(&kinds)?)
+        .fetch_all(&self.shared.readers)
+        .await?;
+        rows.iter().map(event).collect()
+    }
+
+    /// One event.
+    pub async fn event(&self, id: ExecutionId, seq: Seq) -> Result<Option<Event>, StoreError> {
+        let row = sqlx::query(
+            "SELECT execution, seq, at, incarnation, worker_seq, kind, data FROM events
+             WHERE execution = ?1 AND seq = ?2",
+        )
+        .bind(id.0)
+        .bind(signed(seq))
+        .fetch_optional(&self.shared.readers)
+        .await?;
+        row.as_ref().map(event).transpose()
+    }
+
+    /// Executions, newest first, beginning after the cursor.
+    pub async fn list(
+        &self,
+        filter: &ListFilter,
+        before: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Vec<ExecutionRow>, StoreError> {
+        let rows = list_query(filter, before, limit).build().fetch_all(&self.shared.readers).await?;
+        rows.iter().map(execution_row).collect()
+    }
+
+    /// Executions that something has to be done about, or that have a worker.
+    pub async fn needing_attention(&self) -> Result<Vec<ExecutionId>, StoreError> {
+        let rows = sqlx::query("SELECT id FROM executions WHERE attention = 1 ORDER BY id")
+            .fetch_all(&self.shared.readers)
+            .await?;
+        rows.iter().map(|row| Ok(ExecutionId(row.try_get::<Uuid, _>(0)?))).collect()
+    }
+
+    /// How much there is.
+    pub async fn counts(&self) -> Result<Counts, StoreError> {
+        let mut counts = Counts::default();
+        let rows = sqlx::query("SELECT status, count(*) FROM executions GROUP BY status")
+            .fetch_all(&self.shared.readers)
+            .await?;
+        for row in rows {
+            counts.executions.insert(row.try_get(0)?, unsigned("a count", row.try_get(1)?)?);
+        }
+        let open = sqlx::query("SELECT count(*) FROM holds WHERE state = 'open'")
+            .fetch_one(&self.shared.readers)
+            .await?;
+        counts.open_holds = unsigned("a count", open.try_get(0)?)?;
+        Ok(counts)
+    }
+
+    /// What workers told after another had replaced them, by incarnation and number.
+    pub async fn side_log(&self, id: ExecutionId, limit: u32) -> Result<Vec<SideFact>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT incarnation, at, fact FROM side_log WHERE execution = ?1
+             ORDER BY incarnation, worker_seq LIMIT ?2",
+        )
+        .bind(id.0)
+        .bind(limit)
+        .fetch_all(&self.shared.readers)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(SideFact {
+                    incarnation: row.try_get(0)?,
+                    at: row.try_get(1)?,
+                    fact: from_json("a side fact", row.try_get(2)?)?,
+                })
+            })
+            .collect()
+    }
+
+    /// A small value.
+    pub async fn setting(&self, key: &str) -> Result<Option<String>, StoreError> {
+        let row = sqlx::query("SELECT value FROM settings WHERE key = ?1")
+            .bind(key)
+            .fetch_optional(&self.shared.readers)
+            .await?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?)
+    }
+}
+
+/// One branch per status, each of which an index gives in order, so that the merge of them reads no
+/// more than `limit` rows of each, however many executions there are.
+pub(crate) fn list_query(filter: &ListFilter, before: Option<Cursor>, limit: u32) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new("");
+    let mut statuses: Vec<Option<&str>> =
+        filter.statuses.iter().map(|status| Some(status.as_str())).collect();
+    statuses.sort_unstable();
+    statuses.dedup();
+    if statuses.is_empty() {
+        statuses.push(None);
+    }
+    let branches = statuses.len();
+    for (at, status) in statuses.into_iter().enumerate() {
+        if at > 0 {
+            query.push(" UNION ALL ");
+        }
+        query.push(
+            "SELECT * FROM (SELECT id, agent, title, owner, status, residency, created_at, updated_at, \
+             ended_at, open_holds, cost_micros, rehearsal FROM executions WHERE 1",
+        );
+        if let Some(status) = status {
+            query.push(" AND status = ").push_bind(status.to_owned());
+        }
+        if let Some(owner) = filter.owner {
+            query.push(" AND owner_user = ").push_bind(owner.0);
+        }
+        if let Some(agent) = &filter.agent {
+            query.push(" AND agent = ").push_bind(agent.clone());
+        }
+        if let Some(text) = filter.text.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
+            query.push(" AND title LIKE ").push_bind(containing(text)).push(" ESCAPE '\\'");
+        }
+        if let Some(cursor) = before {
+            query.push(" AND (created_at, id) < (").push_bind(cursor.created_at);
+            query.push(", ").push_bind(cursor.id.0).push(")");
+        }
+        query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(limit).push(")");
+    }
+    if branches > 1 {
+        query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(limit);
+    }
+    query
+}
+
+/// A LIKE pattern for "contains this text", whatever is in it.
+fn containing(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 2);
+    pattern.push('%');
+    for character in text.chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    pattern
+}
+
+fn execution_row(row: &SqliteRow) -> Result<ExecutionRow, StoreError> {
+    Ok(ExecutionRow {
+        id: ExecutionId(row.try_get::<Uuid, _>(0)?),
+        agent: row.try_get(1)?,
+        title: row.try_get(2)?,
+        owner: actor(row.try_get(3)?)?,
+        status: status(row.try_get(4)?)?,
+        residency: residency(row.try_get(5)?)?,
+        created_at: row.try_get(6)?,
+        updated_at: row.try_get(7)?,
+        ended_at: row.try_get(8)?,
+        open_holds: row.try_get(9)?,
+        cost_micros: unsigned("a cost", row.try_get(10)?)?,
+        rehearsal: row.try_get(11)?,
+    })
+}
