@@ -1,0 +1,190 @@
+//! The CLI's own record of a session.
+//!
+//! `<config dir>/projects/<working directory>/<session id>.jsonl`, one JSON object a line, appended to while
+//! the session runs. A host reads it after a crash, to see what had happened; the last line may be torn.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::event::ToolResult;
+
+/// Where the transcript of a session is: the working directory's real path names the folder, every character
+/// that is no ASCII letter or digit replaced by `-`.
+///
+/// The CLI shortens very long folder names; [`find`] finds those too.
+pub fn path(config_dir: &Path, cwd: &Path, session: Uuid) -> PathBuf {
+    let real = fs::canonicalize(cwd).unwrap_or_else(|_| cwd.to_owned());
+    let folder: String = real
+        .to_string_lossy()
+        .chars()
+        // JavaScript counts a character outside the basic plane as two.
+        .flat_map(|c| std::iter::repeat_n(if c.is_ascii_alphanumeric() { c } else { '-' }, c.len_utf16()))
+        .collect();
+    config_dir.join("projects").join(folder).join(format!("{session}.jsonl"))
+}
+
+/// The transcript of a session, whichever working directory it belongs to.
+pub fn find(config_dir: &Path, session: Uuid) -> Option<PathBuf> {
+    let name = format!("{session}.jsonl");
+    let folders = fs::read_dir(config_dir.join("projects")).ok()?.flatten();
+    folders.map(|folder| folder.path().join(&name)).find(|path| path.is_file())
+}
+
+/// What a transcript holds.
+#[derive(Debug, Clone, Default)]
+pub struct Transcript {
+    /// The entries, in the order of the file.
+    pub entries: Vec<Entry>,
+    /// The file ends inside a line: the CLI died while writing, or is writing now.
+    pub torn: bool,
+}
+
+/// One line of a transcript.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// `user`, `assistant`, `system`, `queue-operation`, ….
+    pub kind: String,
+    /// The entry's id; bookkeeping entries have none. For a user message it is the uuid it was sent with.
+    pub uuid: Option<Uuid>,
+    /// The entry before it in its branch.
+    pub parent: Option<Uuid>,
+    /// The API's id of an assistant message; its blocks are entries of their own.
+    pub message_id: Option<String>,
+    /// It belongs to a subagent.
+    pub is_sidechain: bool,
+    /// Tool calls in it: id and name.
+    pub tool_uses: Vec<(String, String)>,
+    /// Tool results in it.
+    pub tool_results: Vec<ToolResult>,
+    /// The whole line.
+    pub raw: Value,
+}
+
+impl Transcript {
+    /// Reads a transcript. Lines that are no JSON are skipped, as a torn last one.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        Ok(Self::parse(&fs::read(path)?))
+    }
+
+    /// Reads the bytes of a transcript.
+    pub fn parse(bytes: &[u8]) -> Self {
+        let torn = !bytes.is_empty() && !bytes.ends_with(b"\n");
+        let lines = bytes.split(|byte| *byte == b'\n');
+        let entries =
+            lines.filter_map(|line| Some(Entry::read(serde_json::from_slice(line).ok()?))).collect();
+        Self { entries, torn }
+    }
+
+    /// The id of the last entry that has one: what a checkpoint compares.
+    pub fn last_uuid(&self) -> Option<Uuid> {
+        self.entries.iter().rev().find_map(|entry| entry.uuid)
+    }
+
+    /// Whether an entry with this id is there.
+    pub fn contains(&self, uuid: Uuid) -> bool {
+        self.entries.iter().any(|entry| entry.uuid == Some(uuid))
+    }
+
+    /// Whether a user message with this uuid arrived.
+    pub fn contains_user_message(&self, uuid: Uuid) -> bool {
+        self.entries.iter().any(|entry| entry.kind == "user" && entry.uuid == Some(uuid))
+    }
+
+    /// Whether the model's call with this id is there.
+    pub fn contains_tool_use(&self, tool_use_id: &str) -> bool {
+        self.entries.iter().any(|entry| entry.tool_uses.iter().any(|(id, _)| id == tool_use_id))
+    }
+
+    /// The result of a tool call, if there is one.
+    pub fn tool_result(&self, tool_use_id: &str) -> Option<&ToolResult> {
+        self.entries
+            .iter()
+            .flat_map(|entry| &entry.tool_results)
+            .find(|result| result.tool_use_id == tool_use_id)
+    }
+
+    /// The tool calls without a result, in order: id and name.
+    pub fn open_tool_uses(&self) -> Vec<(&str, &str)> {
+        let uses = self.entries.iter().flat_map(|entry| &entry.tool_uses);
+        uses.filter(|(id, _)| self.tool_result(id).is_none())
+            .map(|(id, name)| (id.as_str(), name.as_str()))
+            .collect()
+    }
+}
+
+impl Entry {
+    fn read(raw: Value) -> Self {
+        let uuid = |key: &str| raw[key].as_str().and_then(|id| id.parse().ok());
+        let blocks = raw["message"]["content"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        Self {
+            kind: text(&raw["type"]).unwrap_or_default(),
+            uuid: uuid("uuid"),
+            parent: uuid("parentUuid"),
+            message_id: text(&raw["message"]["id"]),
+            is_sidechain: raw["isSidechain"].as_bool().unwrap_or(false),
+            tool_uses: blocks
+                .iter()
+                .filter(|block| block["type"] == "tool_use")
+                .filter_map(|block| Some((text(&block["id"])?, text(&block["name"])?)))
+                .collect(),
+            tool_results: blocks
+                .iter()
+                .filter(|block| block["type"] == "tool_result")
+                .filter_map(|block| ToolResult::from_block(block.as_object()?))
+                .collect(),
+            raw,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SENT: &str = "11111111-1111-4111-8111-111111111111";
+
+    fn sample() -> Transcript {
+        let lines = [
+            r#"{"type":"queue-operation","operation":"enqueue"}"#.to_owned(),
+            format!(r#"{{"type":"user","uuid":"{SENT}","parentUuid":null,"message":{{"role":"user","content":"hi"}}}}"#),
+            r#"{"type":"assistant","uuid":"22222222-2222-4222-8222-222222222222","message":{"id":"msg_1","content":[{"type":"tool_use","id":"t1","name":"Bash","input":{}}]}}"#.to_owned(),
+            r#"{"type":"assistant","uuid":"33333333-3333-4333-8333-333333333333","message":{"id":"msg_1","content":[{"type":"tool_use","id":"t2","name":"Bash","input":{}}]}}"#.to_owned(),
+            r#"{"type":"user","uuid":"44444444-4444-4444-8444-444444444444","message":{"content":[{"type":"tool_result","tool_use_id":"t1","content":"ok"}]}}"#.to_owned(),
+            r#"{"type":"assistant","uuid":"5555"#.to_owned(),
+        ];
+        Transcript::parse(lines.join("\n").as_bytes())
+    }
+
+    #[test]
+    fn a_torn_last_line_is_told_and_skipped() {
+        let transcript = sample();
+        assert!(transcript.torn);
+        assert_eq!(transcript.entries.len(), 5);
+        assert_eq!(transcript.last_uuid().unwrap().to_string(), "44444444-4444-4444-8444-444444444444");
+    }
+
+    #[test]
+    fn open_calls_are_those_without_a_result() {
+        let transcript = sample();
+        assert_eq!(transcript.open_tool_uses(), [("t2", "Bash")]);
+        assert_eq!(transcript.tool_result("t1").unwrap().text(), "ok");
+        assert!(transcript.contains_user_message(SENT.parse().unwrap()));
+        assert!(!transcript.contains_user_message("22222222-2222-4222-8222-222222222222".parse().unwrap()));
+    }
+
+    #[test]
+    fn the_folder_is_named_by_the_working_directory() {
+        let session: Uuid = SENT.parse().unwrap();
+        let path = path(Path::new("/c"), Path::new("/no/such.dir/ö_🦀1"), session);
+        assert_eq!(path, Path::new("/c/projects/-no-such-dir-----1").join(format!("{session}.jsonl")));
+    }
+}
