@@ -1,0 +1,40 @@
+//! The model endpoint that sessions talk to.
+//!
+//! It stands between the Claude CLI and the Messages API. It holds the real key, records every response
+//! whole before its last byte is passed on, answers from that record when a session goes on after a stop
+//! ([`replay`]), and keeps what was paid. A script ([`rehearsal`]) is one more upstream.
+//!
+//! It depends on traits for everything that is the binary's: [`Tickets`] (whose token is this?) and
+//! [`Recorder`] (the record, in the database). [`testing`] serves it for tests in a few lines.
+
+mod assemble;
+mod desk;
+pub mod emit;
+mod error;
+mod headers;
+mod http_upstream;
+pub mod limits;
+mod memory;
+pub mod record;
+pub mod rehearsal;
+pub mod replay;
+pub mod reserve;
+mod serve;
+pub mod sse;
+pub mod testing;
+pub mod thread;
+mod ticket;
+mod upstream;
+pub mod wire;
+
+pub use assemble::{Assembler, Seen, tokens};
+pub use error::ApiError;
+pub use headers::{downwards, upwards};
+pub use http_upstream::{Http, HttpSettings, HttpSettingsError};
+pub use memory::{MemoryCall, MemoryEnd, MemoryRecorder};
+pub use record::{Failure, Footprint, NewCall, RecordError, Recorded, RecordedCall, Recorder};
+pub use rehearsal::{Rehearsal, Script};
+pub use serve::{Gateway, router};
+pub use thread::{Line, Place, Thread};
+pub use ticket::{Ticket, Tickets};
+pub use upstream::{Call, Reply, Switch, Upstream, UpstreamError};
