@@ -1,0 +1,70 @@
+//! Finding and ending processes by a mark in the environment they were started with. The mark is
+//! inherited, so it also finds what a killed worker left behind in process groups of its own.
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{self, Read as _},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{SESSION_MARK, WORKER_MARK, WorkerId};
+
+/// What of a worker runs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Found {
+    /// Worker processes.
+    pub(crate) workers: Vec<i32>,
+    /// Session processes and their children.
+    pub(crate) sessions: Vec<i32>,
+}
+
+/// An environment larger than this is not one of ours; the kernel's own limit is far higher.
+const MAX_ENVIRON_BYTES: u64 = 1024 * 1024;
+
+/// Every marked process of this user.
+pub(crate) fn scan() -> io::Result<HashMap<WorkerId, Found>> {
+    let mut found: HashMap<WorkerId, Found> = HashMap::new();
+    for entry in fs::read_dir("/proc")? {
+        let Ok(entry) = entry else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        // A process may end, or belong to somebody else, at any moment: it is not one of ours then.
+        let Ok(file) = fs::File::open(entry.path().join("environ")) else { continue };
+        let mut environ = Vec::new();
+        if file.take(MAX_ENVIRON_BYTES).read_to_end(&mut environ).is_err() || is_zombie(pid) {
+            continue;
+        }
+        for variable in environ.split(|byte| *byte == 0) {
+            let Some((key, value)) = std::str::from_utf8(variable).ok().and_then(|text| text.split_once('='))
+            else {
+                continue;
+            };
+            let Ok(id) = (if key == WORKER_MARK || key == SESSION_MARK {
+                value.parse::<WorkerId>()
+            } else {
+                continue;
+            }) else {
+                continue;
+            };
+            let entry = found.entry(id).or_default();
+            if key == WORKER_MARK { entry.workers.push(pid) } else { entry.sessions.push(pid) }
+        }
+    }
+    Ok(found)
+}
+
+fn is_zombie(pid: i32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    // The state follows the program's name, which may itself hold parentheses.
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z') || rest.starts_with('X'))
+}
+
+/// Kills with -9. One that is gone already is no error.
+pub(crate) fn kill_now(pids: &[i32]) {
+    for pid in pids.iter().copied().filter_map(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}

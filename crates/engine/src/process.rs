@@ -1,0 +1,170 @@
+//! The `process` engine: a worker is a process of its own on this machine. It isolates nothing.
+
+use std::{path::PathBuf, process::Stdio, time::Duration};
+
+use tokio::{process::Command, sync::broadcast};
+
+use crate::{
+    Boxed, Engine, EngineError, StartWorker, WORKER_MARK, WorkerId,
+    proc_scan::{kill_now, scan},
+};
+
+/// How many exits may go unread before the oldest hint is dropped; the reconciler looks anyway.
+const EXITS_KEPT: usize = 256;
+
+/// Rounds of "find and kill" before giving up. A process can fork between look and kill, so one
+/// round may not do; a process in uninterruptible sleep may need a moment.
+const END_ROUNDS: u32 = 100;
+
+/// Between two rounds.
+const END_PAUSE: Duration = Duration::from_millis(20);
+
+/// Starts workers as detached processes of the same program.
+#[derive(Debug)]
+pub struct ProcessEngine {
+    program: PathBuf,
+    path: String,
+    exits: broadcast::Sender<WorkerId>,
+}
+
+impl ProcessEngine {
+    /// Workers are `program worker --spec FILE`, with `path` as their `PATH`.
+    #[must_use]
+    pub fn new(program: PathBuf, path: String) -> Self {
+        Self { program, path, exits: broadcast::channel(EXITS_KEPT).0 }
+    }
+
+    async fn start(&self, start: StartWorker) -> Result<(), EngineError> {
+        let failed = |source| EngineError::Start { program: self.program.clone(), source };
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(start.run_dir.join("worker.log"))
+            .map_err(failed)?;
+        let mut child = Command::new(&self.program)
+            .arg("worker")
+            .arg("--spec")
+            .arg(&start.spec)
+            .env_clear()
+            .env("PATH", &self.path)
+            .env(WORKER_MARK, start.id.to_string())
+            .current_dir(&start.run_dir)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().map_err(failed)?)
+            .stderr(log)
+            // Away from the terminal's foreground group: Ctrl-C is for the control plane.
+            .process_group(0)
+            .kill_on_drop(false)
+            .spawn()
+            .map_err(failed)?;
+        let (id, exits) = (start.id, self.exits.clone());
+        // Somebody has to wait for it as long as we are its parent, or it stays as a zombie.
+        tokio::spawn(async move {
+            let _ = child.wait().await;
+            let _ = exits.send(id);
+        });
+        Ok(())
+    }
+
+    async fn end(&self, id: WorkerId) -> Result<(), EngineError> {
+        let mut left = Vec::new();
+        for _ in 0..END_ROUNDS {
+            let found = scan().map_err(EngineError::Look)?.remove(&id).unwrap_or_default();
+            left = [found.workers, found.sessions].concat();
+            if left.is_empty() {
+                return Ok(());
+            }
+            kill_now(&left);
+            tokio::time::sleep(END_PAUSE).await;
+        }
+        Err(EngineError::StillThere { id, pids: left })
+    }
+}
+
+impl Engine for ProcessEngine {
+    fn name(&self) -> &'static str {
+        "process"
+    }
+
+    fn start(&self, start: StartWorker) -> Boxed<'_, Result<(), EngineError>> {
+        Box::pin(self.start(start))
+    }
+
+    fn alive<'a>(&'a self, ids: &'a [WorkerId]) -> Boxed<'a, Result<Vec<WorkerId>, EngineError>> {
+        Box::pin(async move {
+            let found = scan().map_err(EngineError::Look)?;
+            Ok(ids
+                .iter()
+                .filter(|id| found.get(id).is_some_and(|found| !found.workers.is_empty()))
+                .copied()
+                .collect())
+        })
+    }
+
+    fn end(&self, id: WorkerId) -> Boxed<'_, Result<(), EngineError>> {
+        Box::pin(self.end(id))
+    }
+
+    fn exits(&self) -> broadcast::Receiver<WorkerId> {
+        self.exits.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SESSION_MARK;
+    use holdpoint_model::ExecutionId;
+
+    fn worker(incarnation: u32) -> WorkerId {
+        // Distinct per test process, so that parallel runs do not find each other's.
+        WorkerId { execution: ExecutionId(uuid_of(std::process::id(), incarnation)), incarnation }
+    }
+
+    fn uuid_of(pid: u32, n: u32) -> uuid::Uuid {
+        uuid::Uuid::from_u128((u128::from(pid) << 64) | u128::from(n))
+    }
+
+    /// A program that ignores its arguments and starts a child in a session of its own.
+    fn script(dir: &std::path::Path) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = dir.join("worker.sh");
+        std::fs::write(
+            &path,
+            format!("#!/bin/sh\n{SESSION_MARK}=$HOLDPOINT_WORKER setsid sleep 1000 &\nexec sleep 1000\n"),
+        )
+        .expect("script");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("mode");
+        path
+    }
+
+    #[tokio::test]
+    async fn a_worker_starts_is_seen_and_ends_with_its_whole_tree() {
+        let dir = tempfile::tempdir().expect("dir");
+        let engine = ProcessEngine::new(script(dir.path()), "/usr/bin:/bin".into());
+        let id = worker(1);
+        let mut exits = Engine::exits(&engine);
+        let start = StartWorker { id, spec: dir.path().join("spec.json"), run_dir: dir.path().to_owned() };
+        Engine::start(&engine, start).await.expect("start");
+        assert_eq!(Engine::alive(&engine, &[id, worker(2)]).await.expect("look"), vec![id]);
+        for _ in 0..200 {
+            if scan().expect("scan").get(&id).is_some_and(|found| !found.sessions.is_empty()) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Engine::end(&engine, id).await.expect("end");
+        assert!(!scan().expect("scan").contains_key(&id), "something of the worker still runs");
+        assert_eq!(exits.recv().await.expect("exit"), id);
+        Engine::end(&engine, id).await.expect("ending it again is no error");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_is_named() {
+        let dir = tempfile::tempdir().expect("dir");
+        let engine = ProcessEngine::new("/nowhere/holdpoint".into(), String::new());
+        let start = StartWorker { id: worker(3), spec: dir.path().join("s"), run_dir: dir.path().to_owned() };
+        let error = Engine::start(&engine, start).await.expect_err("must fail").to_string();
+        assert!(error.contains("/nowhere/holdpoint"), "{error}");
+    }
+}

@@ -1,0 +1,155 @@
+//! Starting the session: which conversation to go on with, and how.
+
+use std::{collections::HashSet, path::PathBuf};
+
+use holdpoint_claude::{
+    Claude, Events, Handle, HookEvent, HookMatcher, OnHookFailure, Options, SessionChoice, SpawnError,
+    UserMessage,
+    transcript::{self, Transcript},
+};
+use holdpoint_model::{
+    MessageId,
+    event::{Message, Problem},
+    wire::WorkerSpec,
+};
+use tracing::{info, warn};
+
+/// The mark by which everything that the session starts can be found again, in its environment.
+/// The engine looks for it; see `holdpoint_engine::SESSION_MARK`.
+const SESSION_MARK: &str = "HOLDPOINT_SESSION";
+
+/// The callback that sees every tool call before it is asked for.
+pub(crate) const BEFORE_TOOL: &str = "before-tool";
+
+/// A session that is starting.
+pub(crate) struct Started {
+    pub(crate) handle: Handle,
+    pub(crate) events: Events,
+    /// It goes on with an existing transcript.
+    pub(crate) resumed: bool,
+    /// User messages that the transcript already has: never to be sent again (invariant 11).
+    pub(crate) in_transcript: HashSet<MessageId>,
+    /// Messages of the interrupted turn that the transcript lost: to be sent again, same uuid.
+    pub(crate) lost_messages: Vec<Message>,
+}
+
+/// Starts the CLI.
+pub(crate) async fn start(spec: &WorkerSpec) -> Result<Started, SpawnError> {
+    let config_dir = spec.home.join(".claude");
+    let transcript = usable_transcript(&config_dir, spec);
+    let has = |message: &Message| {
+        transcript.as_ref().is_some_and(|transcript| transcript.contains_user_message(message.id.0))
+    };
+    let lost_messages: Vec<Message> =
+        spec.turn_messages.iter().filter(|message| !has(message)).cloned().collect();
+    let resumed = transcript.is_some();
+    let choice =
+        if resumed { SessionChoice::resume(spec.session.0) } else { SessionChoice::New(spec.session.0) };
+    // A turn whose message the transcript has goes on by itself; one whose message was lost begins
+    // again with that message, and the gateway answers it from the record.
+    let goes_on = resumed && spec.turn_open && lost_messages.is_empty();
+    info!(resumed, goes_on, lost = lost_messages.len(), "starting the session");
+    let (handle, events) = Claude::spawn(options(spec, config_dir, choice, goes_on)).await?;
+    let in_transcript = transcript
+        .iter()
+        .flat_map(|transcript| &transcript.entries)
+        .filter(|entry| entry.kind == "user")
+        .filter_map(|entry| entry.uuid.map(MessageId))
+        .collect();
+    Ok(Started { handle, events, resumed, in_transcript, lost_messages })
+}
+
+/// The transcript, if there is one that the CLI can resume. One without a single message (the CLI
+/// was killed before its first flush) is put aside, since the CLI would refuse both to resume it
+/// and to begin another under the same id.
+fn usable_transcript(config_dir: &std::path::Path, spec: &WorkerSpec) -> Option<Transcript> {
+    let path = transcript::find(config_dir, spec.session.0)?;
+    let transcript = match Transcript::read(&path) {
+        Ok(transcript) => transcript,
+        Err(error) => {
+            warn!(%error, "failed to read the transcript");
+            Transcript::default()
+        }
+    };
+    if transcript.entries.iter().any(|entry| matches!(entry.kind.as_str(), "user" | "assistant")) {
+        return Some(transcript);
+    }
+    let aside = path.with_extension(format!("unusable-{}", spec.incarnation));
+    if let Err(error) = std::fs::rename(&path, &aside) {
+        warn!(%error, "failed to put an unusable transcript aside");
+    }
+    None
+}
+
+fn options(spec: &WorkerSpec, config_dir: PathBuf, choice: SessionChoice, goes_on: bool) -> Options {
+    let mut options = Options::new(&spec.cli, &spec.workspace, config_dir, choice)
+        .inherit_env::<String>([])
+        .env("HOME", &spec.home)
+        .env("ANTHROPIC_BASE_URL", &spec.gateway_url)
+        .env("ANTHROPIC_API_KEY", &spec.gateway_token)
+        .env(SESSION_MARK, format!("{}/{}", spec.execution, spec.incarnation))
+        .include_partial_messages(true)
+        .resume_interrupted_turn(goes_on)
+        // Nothing runs if we cannot be asked: policy is ours, not the CLI's.
+        .hook(HookEvent::PreToolUse, HookMatcher::all(BEFORE_TOOL).on_failure(OnHookFailure::Block));
+    for (name, value) in &spec.environment {
+        options = options.env(name, value);
+    }
+    if !spec.model.is_empty() {
+        options = options.model(&spec.model);
+    }
+    if !spec.system_prompt.is_empty() {
+        options = options.append_system_prompt(&spec.system_prompt);
+    }
+    for plugin in &spec.plugins {
+        options = options.plugin_dir(plugin);
+    }
+    if let Some(turns) = spec.max_turns {
+        options = options.max_turns(turns);
+    }
+    if let Some(budget) = spec.max_budget_usd {
+        options = options.max_budget_usd(budget);
+    }
+    options
+}
+
+/// A person's message as the CLI takes it: verbatim, because a `/command` or an `@file` in it would
+/// act without anybody being asked.
+pub(crate) fn user_message(message: &Message) -> UserMessage {
+    let mut text = message.text.clone();
+    if !message.files.is_empty() {
+        text.push_str("\n\nAttached files, in the working directory:");
+        for file in &message.files {
+            text.push_str("\n- ");
+            text.push_str(file);
+        }
+    }
+    UserMessage::text(text).uuid(message.id.0).verbatim()
+}
+
+/// A start that no other worker would fare better with, as people read it; None when it may.
+pub(crate) fn hopeless(error: &SpawnError) -> Option<Problem> {
+    let problem = |code: &str, hint: &str| {
+        Some(Problem {
+            code: code.into(),
+            title: format!("failed to {error}"),
+            detail: "The conversation has no session, so nothing can run.".into(),
+            hint: hint.into(),
+        })
+    };
+    match error {
+        SpawnError::CliMissing { .. } | SpawnError::CliNotExecutable { .. } => problem(
+            "cli_missing",
+            "Run `holdpoint cli install`, or set `[claude] cli` in holdpoint.toml to a program that is there.",
+        ),
+        SpawnError::ConfigDirUnwritable { .. } => problem(
+            "config_unwritable",
+            "Make the data folder writable for the user that runs Holdpoint, and check for free space.",
+        ),
+        SpawnError::CwdMissing { .. } => problem(
+            "workspace_missing",
+            "The workspace was removed from the data folder; start the conversation again.",
+        ),
+        _ => None,
+    }
+}
