@@ -1,0 +1,310 @@
+//! What people ask for. Each becomes one command in the log's transaction; the reconciler does the rest.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use holdpoint_model::{
+    Actor, Command, DecisionRequest, Digest, Execution, ExecutionId, HoldId, HoldState, Refusal, SessionId,
+    UnixMs, UserId,
+    event::{Created, SendMode},
+    hold::Answer,
+};
+use holdpoint_store::{ApplyError, CreateOutcome, HoldRow, Idempotency, StoreError};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::{Control, attach, attach::Attachment};
+
+/// The longest title made of a prompt, in characters.
+const MAX_TITLE_CHARS: usize = 100;
+
+/// What a person fills in to start a conversation.
+#[derive(Clone, Debug)]
+pub struct NewExecution {
+    /// The agent's name.
+    pub agent: String,
+    /// Form fields by name.
+    pub inputs: BTreeMap<String, String>,
+    /// Files for the workspace.
+    pub files: Vec<Attachment>,
+    /// Who starts it.
+    pub by: Actor,
+    /// Whose key, and the digest of the request that came with it: the same again starts nothing new.
+    pub idempotency: Option<(UserId, String, Digest)>,
+}
+
+/// A conversation that was started, now or by an earlier request with the same key.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// Its state.
+    pub execution: Arc<Execution>,
+    /// The key was seen before.
+    pub existed: bool,
+}
+
+/// Why a conversation was not started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// No such agent.
+    #[error("there is no agent `{name}`; there is: {}", known.join(", "))]
+    UnknownAgent {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// Fields that are wrong, each with what is wrong.
+    #[error("some inputs are wrong")]
+    Invalid(BTreeMap<String, String>),
+    /// The key was used for another request.
+    #[error("this idempotency key was used for a different request")]
+    IdempotencyMismatch,
+    /// A file could not be stored.
+    #[error("failed to store an attached file: {0}")]
+    Attachment(std::io::Error),
+    /// The log could not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a decision was not taken.
+#[derive(Debug, Error)]
+pub enum DecideError {
+    /// No such hold.
+    #[error("there is no such hold")]
+    Unknown,
+    /// Somebody was first.
+    #[error("{} answered this first", by.name)]
+    AlreadyAnswered {
+        /// Who.
+        by: Box<Actor>,
+        /// When.
+        at: UnixMs,
+        /// What they decided.
+        answer: Box<Answer>,
+    },
+    /// The time was over.
+    #[error("this hold has expired")]
+    Expired,
+    /// Nothing waits for it any more; says in which state it is.
+    #[error("this hold is {0}: nothing waits for an answer any more")]
+    NotOpen(&'static str),
+    /// It does not fit the hold.
+    #[error("{0}")]
+    Invalid(String),
+    /// A file could not be stored.
+    #[error("failed to store an attached file: {0}")]
+    Attachment(std::io::Error),
+    /// The log could not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why something asked of an execution did not happen.
+#[derive(Debug, Error)]
+pub enum CommandError {
+    /// No such execution.
+    #[error("there is no such execution")]
+    Unknown,
+    /// The state does not allow it.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// A file could not be stored.
+    #[error("failed to store an attached file: {0}")]
+    Attachment(std::io::Error),
+    /// The log could not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<ApplyError> for CommandError {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::UnknownExecution => Self::Unknown,
+            ApplyError::Refused(refusal) => Self::Refused(refusal),
+            ApplyError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl Control {
+    /// Starts a conversation.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing was started then.
+    pub async fn start(&self, new: NewExecution) -> Result<Started, StartError> {
+        let Some(definition) = self.agents().get(&new.agent).cloned() else {
+            return Err(StartError::UnknownAgent {
+                name: new.agent,
+                known: self.agents().keys().cloned().collect(),
+            });
+        };
+        let prompt = definition.first_message(&new.inputs).map_err(StartError::Invalid)?;
+        let id = ExecutionId(Uuid::now_v7());
+        let rehearsal = self.rehearsal() || definition.rehearsal.is_some();
+        let workspace = self.workspace(id);
+        let files = new.files;
+        let files = if files.is_empty() {
+            Vec::new()
+        } else {
+            self.inner.options.layout.create_workspace(id).map_err(StartError::Attachment)?;
+            blocking(move || attach::place(&workspace, &files)).await.map_err(StartError::Attachment)?
+        };
+        let created = Created {
+            agent: new.agent,
+            definition,
+            title: title(&prompt),
+            owner: new.by,
+            session: SessionId(Uuid::new_v4()),
+            inputs: new.inputs,
+            rehearsal,
+        };
+        let idempotency = new.idempotency.map(|(user, key, request)| Idempotency { user, key, request });
+        let outcome = self.store().create(id, created, prompt, files, idempotency).await;
+        if !matches!(outcome, Ok(CreateOutcome::New(_))) {
+            // Nothing refers to the attachments that were placed for it.
+            let _ = std::fs::remove_dir_all(self.inner.options.layout.execution(id));
+        }
+        match outcome.map_err(start_error)? {
+            CreateOutcome::New(execution) => Ok(Started { execution, existed: false }),
+            CreateOutcome::Existing(earlier) => {
+                let execution =
+                    self.store().execution(earlier).await?.ok_or(StartError::IdempotencyMismatch)?;
+                Ok(Started { execution, existed: true })
+            }
+        }
+    }
+
+    /// Decides a hold. The first valid answer wins.
+    ///
+    /// # Errors
+    /// [`DecideError`]; the hold is as it was then.
+    pub async fn decide(
+        &self,
+        hold: HoldId,
+        request: DecisionRequest,
+        by: Actor,
+    ) -> Result<HoldRow, DecideError> {
+        let row = self.store().hold(hold).await?.ok_or(DecideError::Unknown)?;
+        match self.store().apply(row.execution, Command::Decide { hold, request, by }).await {
+            Ok(_) => self.store().hold(hold).await?.ok_or(DecideError::Unknown),
+            Err(ApplyError::Refused(refusal)) => Err(self.why_not(hold, refusal).await?),
+            Err(ApplyError::UnknownExecution) => Err(DecideError::Unknown),
+            Err(ApplyError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    /// Decides a hold with files: a reply with attachments.
+    ///
+    /// # Errors
+    /// [`DecideError`].
+    pub async fn decide_with_files(
+        &self,
+        hold: HoldId,
+        mut request: DecisionRequest,
+        files: Vec<Attachment>,
+        by: Actor,
+    ) -> Result<HoldRow, DecideError> {
+        let row = self.store().hold(hold).await?.ok_or(DecideError::Unknown)?;
+        // Looked at first, so that an answer which comes too late leaves no files behind.
+        if row.hold.state == HoldState::Open && !files.is_empty() {
+            let workspace = self.workspace(row.execution);
+            request.files =
+                blocking(move || attach::place(&workspace, &files)).await.map_err(DecideError::Attachment)?;
+        }
+        self.decide(hold, request, by).await
+    }
+
+    /// The reason in the words of a hold that is settled: the aggregate knows only unsettled ones.
+    async fn why_not(&self, hold: HoldId, refusal: Refusal) -> Result<DecideError, StoreError> {
+        Ok(match refusal {
+            Refusal::AlreadyAnswered { by, at, answer } => DecideError::AlreadyAnswered { by, at, answer },
+            Refusal::Expired => DecideError::Expired,
+            Refusal::NotOpen(state) => DecideError::NotOpen(state),
+            Refusal::Invalid(text) => DecideError::Invalid(text),
+            Refusal::UnknownHold | Refusal::Ended(_) => match self.store().hold(hold).await? {
+                None => DecideError::Unknown,
+                Some(row) => match (&row.hold.state, row.hold.state.decision()) {
+                    (HoldState::Indeterminate { .. }, _) => DecideError::NotOpen("indeterminate"),
+                    (_, Some(decision)) => DecideError::AlreadyAnswered {
+                        by: Box::new(decision.by.clone()),
+                        at: decision.at,
+                        answer: Box::new(decision.answer.clone()),
+                    },
+                    (HoldState::Expired { .. }, None) => DecideError::Expired,
+                    (state, None) => DecideError::NotOpen(state.as_str()),
+                },
+            },
+            other => DecideError::Invalid(other.to_string()),
+        })
+    }
+
+    /// Sends a message; it answers the reply hold if one is open.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn message(
+        &self,
+        id: ExecutionId,
+        text: String,
+        files: Vec<Attachment>,
+        mode: SendMode,
+        by: Actor,
+    ) -> Result<Arc<Execution>, CommandError> {
+        let execution = self.store().execution(id).await?.ok_or(CommandError::Unknown)?;
+        let files = if files.is_empty() || execution.status.is_final() {
+            Vec::new()
+        } else {
+            let workspace = self.workspace(id);
+            blocking(move || attach::place(&workspace, &files)).await.map_err(CommandError::Attachment)?
+        };
+        Ok(self.store().apply(id, Command::Message { text, files, mode, by }).await?.execution)
+    }
+
+    /// Stops the present turn.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn interrupt(&self, id: ExecutionId, by: Actor) -> Result<Arc<Execution>, CommandError> {
+        Ok(self.store().apply(id, Command::Interrupt { by }).await?.execution)
+    }
+
+    /// Ends the execution now.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn cancel(&self, id: ExecutionId, by: Actor) -> Result<Arc<Execution>, CommandError> {
+        Ok(self.store().apply(id, Command::Cancel { by }).await?.execution)
+    }
+
+    /// Says that the execution is done, at once or as soon as the present turn is over.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn finish(&self, id: ExecutionId, by: Actor) -> Result<Arc<Execution>, CommandError> {
+        Ok(self.store().apply(id, Command::Finish { by }).await?.execution)
+    }
+}
+
+fn start_error(error: StoreError) -> StartError {
+    match error {
+        StoreError::IdempotencyConflict { .. } => StartError::IdempotencyMismatch,
+        error => StartError::Store(error),
+    }
+}
+
+/// The first line of a prompt, short.
+fn title(prompt: &str) -> String {
+    let line = prompt.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let mut title: String = line.chars().take(MAX_TITLE_CHARS).collect();
+    if title.len() < line.len() {
+        title.push('…');
+    }
+    title
+}
+
+/// Files are written away from the threads that serve everybody.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
+}

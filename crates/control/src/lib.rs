@@ -1,0 +1,198 @@
+//! The control plane without its surfaces: commands that people give, connections that workers
+//! open, and one reconciler that makes what the log says happen.
+//!
+//! What may happen is decided in `holdpoint_model`; what has happened is in `holdpoint_store`.
+//! Here is only the doing, and all of it may be done again after a crash at any line.
+
+mod attach;
+mod commands;
+mod launch;
+mod layout;
+mod links;
+mod places;
+mod reconcile;
+mod recover;
+mod tokens;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use holdpoint_engine::Engine;
+use holdpoint_model::{AgentDef, ExecutionId, UnixMs, wire::Delta};
+use holdpoint_store::Store;
+use tokio::sync::broadcast;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use attach::Attachment;
+pub use commands::{CommandError, DecideError, NewExecution, StartError, Started};
+pub use layout::Layout;
+pub use links::{LinkRefused, WorkerLink};
+pub use reconcile::Shutdown;
+pub use tokens::{Purpose, Tokens};
+
+use crate::{links::Links, places::Places, reconcile::Work};
+
+/// How many deltas a slow viewer may lag behind before it loses some; they are for the eye only.
+const DELTAS_KEPT: usize = 512;
+
+/// What the control plane is made of. The binary puts it together.
+pub struct ControlOptions {
+    /// The log.
+    pub store: Store,
+    /// Where workers run.
+    pub engine: Arc<dyn Engine>,
+    /// Agents by name.
+    pub agents: BTreeMap<String, AgentDef>,
+    /// The folders of the data folder.
+    pub layout: Layout,
+    /// Signs the tokens of workers and sessions.
+    pub tokens: Tokens,
+    /// How many sessions may run at once.
+    pub max_sessions: usize,
+    /// Where workers connect, `ws://…`.
+    pub worker_url: String,
+    /// Where sessions call the model, `http://…`.
+    pub gateway_url: String,
+    /// The Claude CLI's program file.
+    pub cli: PathBuf,
+    /// Environment handed to every session (`PATH`, `LANG`, …).
+    pub environment: BTreeMap<String, String>,
+    /// Whether a script answers every conversation instead of a model.
+    pub rehearsal: bool,
+    /// Wall-clock milliseconds.
+    pub now: fn() -> UnixMs,
+}
+
+/// The control plane. Cheap to clone.
+#[derive(Clone)]
+pub struct Control {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) options: ControlOptions,
+    pub(crate) links: Links,
+    pub(crate) places: Places,
+    pub(crate) work: Work,
+    deltas: Mutex<HashMap<ExecutionId, broadcast::Sender<Delta>>>,
+    pub(crate) started_at: UnixMs,
+    pub(crate) stopping: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control")
+            .field("max_sessions", &self.inner.options.max_sessions)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ControlOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ControlOptions").field("max_sessions", &self.max_sessions).finish_non_exhaustive()
+    }
+}
+
+impl Control {
+    /// Puts the control plane together. Nothing happens before [`Control::run`].
+    #[must_use]
+    pub fn new(options: ControlOptions) -> Self {
+        let places = Places::new(options.max_sessions);
+        let started_at = (options.now)();
+        Self {
+            inner: Arc::new(Inner {
+                options,
+                links: Links::default(),
+                places,
+                work: Work::default(),
+                deltas: Mutex::default(),
+                started_at,
+                stopping: CancellationToken::new(),
+                tasks: TaskTracker::new(),
+            }),
+        }
+    }
+
+    /// The log and its projections, for reading.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.inner.options.store
+    }
+
+    /// Agents by name.
+    #[must_use]
+    pub fn agents(&self) -> &BTreeMap<String, AgentDef> {
+        &self.inner.options.agents
+    }
+
+    /// Whether a script answers every conversation instead of a model.
+    #[must_use]
+    pub fn rehearsal(&self) -> bool {
+        self.inner.options.rehearsal
+    }
+
+    /// Signs and checks the tokens of workers and sessions.
+    #[must_use]
+    pub fn tokens(&self) -> &Tokens {
+        &self.inner.options.tokens
+    }
+
+    /// Why an execution that should run has no session yet, if it waits for a free place.
+    #[must_use]
+    pub fn queued(&self, id: ExecutionId) -> Option<String> {
+        self.inner.places.reason(id)
+    }
+
+    /// Sessions that run now, and how many may.
+    #[must_use]
+    pub fn places(&self) -> (usize, usize) {
+        (self.inner.places.taken(), self.inner.options.max_sessions)
+    }
+
+    /// The workspace folder of an execution.
+    #[must_use]
+    pub fn workspace(&self, id: ExecutionId) -> PathBuf {
+        self.inner.options.layout.workspace(id)
+    }
+
+    /// The log of an execution's newest worker.
+    #[must_use]
+    pub fn worker_log(&self, id: ExecutionId, incarnation: u32) -> PathBuf {
+        self.inner.options.layout.run(id, incarnation).join("worker.log")
+    }
+
+    /// What the model is writing right now. For the eye only: nothing of it is a fact.
+    #[must_use]
+    pub fn deltas(&self, id: ExecutionId) -> broadcast::Receiver<Delta> {
+        let mut deltas = lock(&self.inner.deltas);
+        // What nobody looks at any more goes now, or every conversation ever looked at would stay.
+        deltas.retain(|_, sender| sender.receiver_count() > 0);
+        deltas.entry(id).or_insert_with(|| broadcast::channel(DELTAS_KEPT).0).subscribe()
+    }
+}
+
+impl Inner {
+    pub(crate) fn now(&self) -> UnixMs {
+        (self.options.now)()
+    }
+
+    pub(crate) fn send_delta(&self, id: ExecutionId, delta: Delta) {
+        let mut deltas = lock(&self.deltas);
+        // Nobody listens any more: forget the channel, so that memory does not grow with the past.
+        if let Some(sender) = deltas.get(&id)
+            && sender.send(delta).is_err()
+        {
+            deltas.remove(&id);
+        }
+    }
+}
+
+/// A lock whose holder panicked is still good: every critical section here leaves valid data.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

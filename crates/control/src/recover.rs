@@ -1,0 +1,115 @@
+//! What a worker that is gone left behind, read in one order: its journal, then the session's
+//! transcript, then the log (invariant 7).
+
+use std::{io, path::Path};
+
+use holdpoint_claude::transcript;
+use holdpoint_engine::WorkerId;
+use holdpoint_model::{
+    Execution,
+    event::ToolResult,
+    wire::{Fact, JOURNAL_FILE, JournalLine, MAX_TOOL_RESULT_BYTES, NumberedFact, read_journal},
+};
+use holdpoint_store::ApplyError;
+use tracing::{info, warn};
+
+use crate::{Inner, Layout, commands::blocking};
+
+impl Inner {
+    /// Brings into the log what the worker had journaled and what the transcript shows, as facts
+    /// of that incarnation. Safe to repeat: facts carry their numbers.
+    pub(crate) async fn take_over_remains(&self, state: &Execution) -> Result<(), ApplyError> {
+        let id = WorkerId { execution: state.id, incarnation: state.incarnation };
+        let journal = self.options.layout.run(id.execution, id.incarnation).join(JOURNAL_FILE);
+        let text = match blocking(move || read_lossy(&journal)).await {
+            Ok(text) => text,
+            Err(error) => {
+                warn!(worker = %id, %error, "failed to read a worker's journal");
+                String::new()
+            }
+        };
+        let facts: Vec<NumberedFact> = read_journal(&text)
+            .into_iter()
+            .filter_map(|line| match line {
+                JournalLine::Fact(fact) if fact.seq > state.worker_seq => Some(fact),
+                _ => None,
+            })
+            .collect();
+        let mut last = state.worker_seq;
+        if !facts.is_empty() {
+            info!(worker = %id, facts = facts.len(), "taking over facts from the journal of a worker that is gone");
+            last = self.options.store.append_facts(id.execution, id.incarnation, facts).await?.up_to;
+        }
+        let Some(now) = self.options.store.execution(id.execution).await? else { return Ok(()) };
+        let found = self.results_on_disk(&now).await;
+        if !found.is_empty() {
+            info!(worker = %id, facts = found.len(), "taking over results from the transcript");
+            let at = self.now();
+            let facts =
+                found.into_iter().zip(last + 1..).map(|(fact, seq)| NumberedFact { seq, at, fact }).collect();
+            self.options.store.append_facts(id.execution, id.incarnation, facts).await?;
+        }
+        Ok(())
+    }
+
+    /// Results and messages that the session has on disk and the log does not have.
+    async fn results_on_disk(&self, state: &Execution) -> Vec<Fact> {
+        let home = self.options.layout.home(state.id);
+        let config = Layout::claude_config(&home);
+        let state = state.clone();
+        let facts = blocking(move || {
+            let Some(path) = transcript::find(&config, state.session.0) else { return Ok(Vec::new()) };
+            let transcript = transcript::Transcript::read(&path)?;
+            let mut facts = Vec::new();
+            for pending in state.messages.iter().filter(|pending| pending.sent_to.is_some()) {
+                if transcript.contains_user_message(pending.message.id.0) {
+                    facts.push(Fact::MessageDelivered { message: pending.message.id });
+                }
+            }
+            let Some(turn) = &state.turn else { return Ok(facts) };
+            for result in transcript.entries.iter().flat_map(|entry| &entry.tool_results) {
+                let unknown =
+                    turn.tools.get(&result.tool_use_id).is_some_and(|call| call.result_seq.is_none());
+                let text = result.text();
+                if unknown && !is_made_up(&text) {
+                    let (content, truncated) = cut(&text, MAX_TOOL_RESULT_BYTES);
+                    facts.push(Fact::ToolResult(ToolResult {
+                        tool_use_id: result.tool_use_id.clone(),
+                        is_error: result.is_error,
+                        content,
+                        truncated,
+                        patch: None,
+                        from_transcript: true,
+                    }));
+                }
+            }
+            Ok(facts)
+        })
+        .await;
+        facts.unwrap_or_else(|error| {
+            warn!(%error, "failed to read a transcript");
+            Vec::new()
+        })
+    }
+}
+
+/// What the CLI writes for a call whose outcome it does not know either.
+fn is_made_up(content: &str) -> bool {
+    content.contains("outcome is unknown") || content.contains("stream closed")
+}
+
+/// The text, at most so many bytes of it, and whether it was cut.
+fn cut(text: &str, max_bytes: usize) -> (String, bool) {
+    if text.len() <= max_bytes {
+        return (text.to_owned(), false);
+    }
+    (text[..text.floor_char_boundary(max_bytes)].to_owned(), true)
+}
+
+fn read_lossy(path: &Path) -> io::Result<String> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error),
+    }
+}
