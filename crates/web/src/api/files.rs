@@ -1,0 +1,118 @@
+//! `GET /v1/executions/{id}/files` and `/files/{path}`: what a session made.
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    response::Response,
+};
+use holdpoint_model::{EventBody, Execution, event::ResultFile};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+use tokio_util::io::ReaderStream;
+
+use crate::{
+    auth::{Act, Caller, execution},
+    files::open_inside,
+    problem::Problem,
+    state::WebState,
+};
+
+pub(super) async fn list(
+    State(state): State<WebState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let execution = execution(&state, &caller, &id, Act::See).await?;
+    let (files, omitted) = collected(&state, &execution).await?;
+    let items: Vec<Value> = files
+        .iter()
+        .map(|file| {
+            json!({
+                "path": file.path,
+                "size": file.size,
+                "digest": file.digest,
+                "url": format!("{}{}", state.base_url, file_path(execution.id, &file.path)),
+            })
+        })
+        .collect();
+    Ok(Json(json!({ "items": items, "omitted": omitted })))
+}
+
+/// The result files as the last turn left them, and how many more there are.
+async fn collected(state: &WebState, execution: &Execution) -> Result<(Vec<ResultFile>, u64), Problem> {
+    let Some(seq) = execution.files_seq else { return Ok((Vec::new(), 0)) };
+    match state.store().event(execution.id, seq).await?.map(|event| event.body) {
+        Some(EventBody::FilesCollected { files, omitted }) => Ok((files, omitted)),
+        _ => Ok((Vec::new(), 0)),
+    }
+}
+
+/// Where a file is downloaded, as a path of this server.
+pub(crate) fn file_path(id: impl std::fmt::Display, path: &str) -> String {
+    let encoded: Vec<String> = path.split('/').map(encode).collect();
+    format!("/v1/executions/{id}/files/{}", encoded.join("/"))
+}
+
+/// Percent-encodes everything but unreserved characters.
+pub(crate) fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+pub(super) async fn download(
+    State(state): State<WebState>,
+    caller: Caller,
+    Path((id, path)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let execution = execution(&state, &caller, &id, Act::See).await?;
+    let workspace = state.control.workspace(execution.id);
+    let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+    let opened = tokio::task::spawn_blocking(move || open_inside(&workspace, &path))
+        .await
+        .map_err(|error| Problem::internal("read a file", &error))?;
+    let (file, size) = opened.map_err(|error| {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "no_such_file",
+            "there is no such file",
+            format!(
+                "{}; `/files` lists what there is, and links and paths out of the workspace are not followed",
+                reason(&error)
+            ),
+        )
+    })?;
+    // No more than was there when it was opened, or the length would be a lie.
+    let body = Body::from_stream(ReaderStream::new(tokio::fs::File::from_std(file).take(size)));
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    // Never shown in our origin, whatever it claims to be: a download, and sandboxed besides.
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; sandbox; frame-ancestors 'none'"),
+    );
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+    let disposition = format!("attachment; filename*=UTF-8''{}", encode(&name));
+    headers.insert(
+        header::CONTENT_DISPOSITION,
+        HeaderValue::from_str(&disposition).unwrap_or(HeaderValue::from_static("attachment")),
+    );
+    Ok(response)
+}
+
+fn reason(error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(_) if error.kind() == std::io::ErrorKind::NotFound => "nothing is there".to_owned(),
+        Some(_) => "it cannot be opened".to_owned(),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,148 @@
+//! Request bodies and addresses as types, with problems that say where and what.
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::{FromRequest, FromRequestParts, Request},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use holdpoint_control::Attachment;
+use http::{HeaderMap, StatusCode, header, request::Parts};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::{limits, problem::Problem, state::WebState};
+
+/// A JSON body of up to [`limits::MAX_BODY_BYTES`].
+#[derive(Debug)]
+pub(crate) struct Json<T>(pub(crate) T);
+
+/// A JSON body with files, of up to [`limits::MAX_UPLOAD_BYTES`].
+#[derive(Debug)]
+pub(crate) struct Upload<T>(pub(crate) T);
+
+/// The query of the address.
+#[derive(Debug)]
+pub(crate) struct Query<T>(pub(crate) T);
+
+/// A file in a JSON body.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EncodedFile {
+    pub(crate) name: String,
+    /// Base64.
+    pub(crate) content: String,
+}
+
+impl<T: DeserializeOwned> FromRequest<WebState> for Json<T> {
+    type Rejection = Problem;
+    async fn from_request(request: Request, _: &WebState) -> Result<Self, Problem> {
+        parse(request, limits::MAX_BODY_BYTES).await.map(Self)
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<WebState> for Upload<T> {
+    type Rejection = Problem;
+    async fn from_request(request: Request, _: &WebState) -> Result<Self, Problem> {
+        parse(request, limits::MAX_UPLOAD_BYTES).await.map(Self)
+    }
+}
+
+async fn parse<T: DeserializeOwned>(request: Request, limit: usize) -> Result<T, Problem> {
+    let media = media_type(request.headers());
+    if media != "application/json" {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "the body must be JSON",
+            "send it with `Content-Type: application/json`",
+        ));
+    }
+    let bytes = read(request, limit).await?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let (status, code, title) = match error.classify() {
+            serde_json::error::Category::Data => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", "the request does not fit")
+            }
+            _ => (StatusCode::BAD_REQUEST, "malformed_json", "the body is not JSON"),
+        };
+        Problem::new(status, code, title, error.to_string())
+            .with("line", error.line().into())
+            .with("column", error.column().into())
+    })
+}
+
+/// The media type without its parameters, in lower case.
+pub(crate) fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// The whole body, if it is not longer than `limit`.
+pub(crate) async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
+    let told = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if told.is_some_and(|length| length > limit) {
+        return Err(Problem::too_large("the body", limit));
+    }
+    read_body(request.into_body(), limit).await
+}
+
+async fn read_body(body: Body, limit: usize) -> Result<Bytes, Problem> {
+    to_bytes(body, limit).await.map_err(|error| {
+        let too_long = std::error::Error::source(&error)
+            .is_some_and(|source| source.to_string().contains("length limit exceeded"));
+        if too_long {
+            Problem::too_large("the body", limit)
+        } else {
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "incomplete_body",
+                "the body did not arrive whole",
+                error.to_string(),
+            )
+        }
+    })
+}
+
+impl<T: DeserializeOwned> FromRequestParts<WebState> for Query<T> {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _: &WebState) -> Result<Self, Problem> {
+        axum::extract::Query::<T>::try_from_uri(&parts.uri).map(|query| Self(query.0)).map_err(|rejection| {
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_query",
+                "the address's query does not fit",
+                rejection.body_text(),
+            )
+        })
+    }
+}
+
+/// Decodes files of a JSON body, within the limits on attachments.
+pub(crate) fn attachments(files: Vec<EncodedFile>) -> Result<Vec<Attachment>, Problem> {
+    let mut decoded = Vec::with_capacity(files.len().min(limits::MAX_ATTACHMENTS));
+    for file in files {
+        let bytes = STANDARD.decode(file.content.as_bytes()).map_err(|error| {
+            Problem::invalid(format!("the `content` of the file {:?} is not base64: {error}", file.name))
+        })?;
+        decoded.push(Attachment { name: file.name, bytes: bytes.into() });
+    }
+    check_attachments(&decoded)?;
+    Ok(decoded)
+}
+
+/// Holds attachments against the limits.
+pub(crate) fn check_attachments(files: &[Attachment]) -> Result<(), Problem> {
+    if files.len() > limits::MAX_ATTACHMENTS {
+        return Err(Problem::invalid(format!(
+            "a message may have at most {} files; put them into an archive",
+            limits::MAX_ATTACHMENTS
+        )));
+    }
+    if files.iter().map(|file| file.bytes.len()).sum::<usize>() > limits::MAX_ATTACHMENTS_BYTES {
+        return Err(Problem::too_large("the files of a message together", limits::MAX_ATTACHMENTS_BYTES));
+    }
+    Ok(())
+}

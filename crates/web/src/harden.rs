@@ -1,0 +1,73 @@
+//! What every response gets: headers that keep browsers strict, and an answer where no handler gave one.
+
+use std::any::Any;
+
+use axum::{
+    extract::Request,
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+
+use crate::{api, panel, problem::Problem};
+
+/// Pages: our own scripts and styles, nothing inline, nothing from elsewhere, in nobody's frame.
+const PAGE_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                        connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// Everything else is data.
+const DATA_CSP: &str = "default-src 'none'; frame-ancestors 'none'";
+
+/// Sets what a handler has not set itself.
+pub(crate) async fn headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let is_page =
+        headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
+    let csp = if is_page { PAGE_CSP } else { DATA_CSP };
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, csp),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=()"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Whether a page, rather than JSON, is the better answer.
+fn wants_page(path: &str, headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    !path.starts_with("/v1/") && accept.contains("text/html")
+}
+
+fn answer(uri: &Uri, headers: &HeaderMap, problem: Problem) -> Response {
+    if wants_page(uri.path(), headers) { panel::error_page(None, &problem) } else { problem.into_response() }
+}
+
+/// No such address.
+pub(crate) async fn fallback(uri: Uri, headers: HeaderMap) -> Response {
+    answer(&uri, &headers, api::unknown_route(uri.path()))
+}
+
+/// No such method at this address.
+pub(crate) async fn wrong_method(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    answer(&uri, &headers, api::wrong_method(&method, uri.path()))
+}
+
+/// A handler panicked: one request fails, and the log says where (the panic hook wrote it).
+#[allow(clippy::needless_pass_by_value)]
+pub(crate) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "something went wrong in Holdpoint",
+        "a request handler panicked; the server's log says where",
+    )
+    .into_response()
+}

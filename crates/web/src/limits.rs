@@ -1,0 +1,64 @@
+//! Every bound on what a client may send or hold open, with its reason.
+
+/// A JSON body without files: the longest message (1 MiB) with every character escaped still fits.
+pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
+
+/// A body with files: the attachments of one message in base64, and the message.
+pub const MAX_UPLOAD_BYTES: usize = 48 * 1024 * 1024;
+
+/// All attachments of one message together, decoded. They pass through memory once.
+pub const MAX_ATTACHMENTS_BYTES: usize = 32 * 1024 * 1024;
+
+/// Files of one message: a folder full of them belongs into an archive.
+pub const MAX_ATTACHMENTS: usize = 50;
+
+/// Fields of one HTML form; far above any agent's entry form.
+pub const MAX_FORM_FIELDS: usize = 500;
+
+/// Rows of a list page where a client names no number.
+pub const DEFAULT_PAGE: u32 = 50;
+
+/// Rows of a list page at most.
+pub const MAX_PAGE: u32 = 200;
+
+/// Events read from the log at once: bounds the memory of one reader, not what it gets.
+pub const EVENTS_PAGE: u32 = 200;
+
+/// A reader looks into the log this often although nobody hinted at anything, so that a lost hint
+/// delays an event and never hides it. Milliseconds.
+pub const POLL_MS: u64 = 5_000;
+
+/// A comment on an idle stream, so that proxies keep it open and dead clients are noticed. Seconds.
+pub const KEEP_ALIVE_S: u64 = 15;
+
+/// After the last event of an execution its worker still says goodbye; a stream waits this long
+/// for that before it ends. Milliseconds.
+pub const END_GRACE_MS: u64 = 5_000;
+
+/// Parts of a conversation shown at first; earlier ones are one click away.
+pub const TIMELINE_PARTS: usize = 400;
+
+/// A session of the panel ends this long after it was last renewed. Milliseconds.
+pub const SESSION_MS: i64 = 30 * 24 * 3600 * 1000;
+
+/// The shortest password taken, in characters.
+pub const MIN_PASSWORD_CHARS: usize = 10;
+
+/// The longest password taken, in bytes: hashing must not become a way to keep us busy.
+pub const MAX_PASSWORD_BYTES: usize = 1024;
+
+/// Failed sign-ins for one name from one address before a pause.
+pub const SIGN_IN_TRIES: u32 = 5;
+
+/// How long that pause is, and how long failures are remembered. Milliseconds.
+pub const SIGN_IN_WINDOW_MS: i64 = 15 * 60 * 1000;
+
+/// Name and address pairs remembered; the oldest goes first, so that guessing many names cannot
+/// fill the memory.
+pub const SIGN_IN_ENTRIES: usize = 10_000;
+
+/// Passwords hashed at once: each takes 19 MiB and a core for a moment.
+pub const HASHES_AT_ONCE: usize = 2;
+
+/// The longest `Idempotency-Key`, in bytes.
+pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 200;

@@ -1,0 +1,127 @@
+//! `/executions/{id}`: a conversation, live.
+
+mod act;
+mod live;
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+use holdpoint_model::{Execution, Seq};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::{
+    PageError,
+    layout::Page,
+    parts::{View, composer, facts},
+    timeline::Timeline,
+};
+use crate::{
+    auth::{Act, Caller, Visitor, execution},
+    body::Query,
+    limits,
+    problem::Problem,
+    state::WebState,
+};
+
+pub(super) use act::{cancel, finish, interrupt, message};
+pub(super) use live::live;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Params {
+    /// Show the whole conversation, however long.
+    #[serde(default)]
+    all: u8,
+}
+
+/// What a component needs to know about who looks at this conversation.
+fn view_of<'a>(state: &WebState, caller: &Caller, execution: &Execution, back: &'a str) -> View<'a> {
+    View {
+        execution: execution.id,
+        now: state.now(),
+        may_decide: caller.may(Act::Decide, &execution.owner),
+        may_steer: caller.may(Act::Steer, &execution.owner),
+        is_operator: caller.is_operator(),
+        back,
+    }
+}
+
+/// The log up to `until` (or all there is) as a timeline.
+async fn fold(state: &WebState, id: holdpoint_model::ExecutionId, until: Seq) -> Result<Timeline, Problem> {
+    let mut timeline = Timeline::default();
+    let mut after = 0;
+    while after < until {
+        let events = state.store().events(id, after, limits::EVENTS_PAGE).await?;
+        let Some(last) = events.last() else { break };
+        after = last.seq;
+        for event in events.iter().filter(|event| event.seq <= until) {
+            timeline.apply(event).map_err(|error| Problem::internal("read a log", &error))?;
+        }
+    }
+    Ok(timeline)
+}
+
+pub(super) async fn page(
+    State(state): State<WebState>,
+    Visitor(caller): Visitor,
+    Path(id): Path<String>,
+    Query(params): Query<Params>,
+) -> Result<Response, PageError> {
+    let known: Arc<Execution> = execution(&state, &caller, &id, Act::See).await?;
+    let timeline = fold(&state, known.id, known.seq).await?;
+    let execution = timeline.execution().unwrap_or(&known);
+    let back = format!("/executions/{}", known.id);
+    let view = view_of(&state, &caller, execution, &back);
+    let first = if params.all == 1 { 0 } else { timeline.len().saturating_sub(limits::TIMELINE_PARTS) };
+    let open = super::inbox::count_for(&state, &caller).await?;
+    let queued = state.control.queued(known.id);
+    let body = document(&timeline, execution, &view, first, queued.as_deref());
+    let page =
+        Page { title: &known.title, name: "conversation", caller: Some(&caller), open_holds: Some(open) };
+    Ok(page.show(&body))
+}
+
+fn document(
+    timeline: &Timeline,
+    execution: &Execution,
+    view: &View<'_>,
+    first: usize,
+    queued: Option<&str>,
+) -> Markup {
+    let live = format!("/executions/{}/live", execution.id);
+    let (files, omitted) = timeline.files();
+    html! {
+        main #main .conversation data-execution=(execution.id) data-status=(execution.status.as_str())
+            data-live=(live) data-seq=(execution.seq) data-connection="off"
+        {
+            header.conversation-head {
+                p.eyebrow {
+                    @if execution.definition.title.is_empty() { (execution.agent) } @else { (execution.definition.title) }
+                }
+                h1 { (execution.title) }
+                @if execution.rehearsal { (facts::rehearsal()) }
+                (facts::queue(queued))
+            }
+            aside.side aria-label="About this conversation" {
+                (facts::facts(timeline, execution, view))
+                (facts::actions(execution, view))
+                (facts::files(files, omitted, view))
+                (facts::grants(execution))
+            }
+            div.main-column {
+                p #connection .banner role="status" hidden { "Reconnecting…" }
+                @if first > 0 {
+                    p { a.button href={ "/executions/" (execution.id) "?all=1" } { "Show the " (first) " earlier parts" } }
+                }
+                section #rounds aria-label="The conversation" { (timeline.rounds(first, view)) }
+                div #live aria-hidden="true" hidden {}
+                (facts::activity(timeline, execution))
+                (facts::outcome(timeline, execution, view))
+                (composer::composer(execution, view))
+            }
+        }
+    }
+}

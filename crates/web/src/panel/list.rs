@@ -1,0 +1,143 @@
+//! `/executions`: all conversations, newest first.
+
+use axum::{extract::State, response::Response};
+use holdpoint_model::{Status, UnixMs};
+use holdpoint_store::{Cursor, ExecutionRow, ListFilter};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::{
+    PageError, inbox,
+    layout::Page,
+    parts::{dollars, moment, status},
+};
+use crate::{auth::Visitor, body::Query, encode, limits, problem::Problem, state::WebState, statuses};
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Params {
+    #[serde(default)]
+    status: String,
+    #[serde(default)]
+    agent: String,
+    #[serde(default)]
+    q: String,
+    #[serde(default)]
+    cursor: String,
+}
+
+pub(super) async fn page(
+    State(state): State<WebState>,
+    Visitor(caller): Visitor,
+    Query(params): Query<Params>,
+) -> Result<Response, PageError> {
+    let cursor = (!params.cursor.is_empty())
+        .then(|| params.cursor.parse::<Cursor>())
+        .transpose()
+        .map_err(Problem::invalid)?;
+    let some = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+    let filter = ListFilter {
+        owner: caller.sees_only(),
+        statuses: statuses(&params.status).map_err(Problem::invalid)?,
+        agent: some(&params.agent),
+        text: some(&params.q),
+    };
+    let limit = limits::DEFAULT_PAGE;
+    let mut found = state.store().list(&filter, cursor, limit + 1).await?;
+    let more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    let next = more.then(|| found.last().map(ExecutionRow::cursor)).flatten();
+    let open = inbox::count_for(&state, &caller).await?;
+    let agents: Vec<&str> = state.control.agents().keys().map(String::as_str).collect();
+    let body = html! {
+        main #main .wide {
+            h1 { "Conversations" }
+            (filters(&params, &agents))
+            div #list data-refresh {
+                @if found.is_empty() { (nothing(&params)) } @else { (rows(&found, state.now())) }
+                @if let Some(next) = next {
+                    p { a.button rel="next" href=(address(&params, Some(next))) { "Older" } }
+                }
+            }
+        }
+    };
+    let page = Page { title: "Conversations", name: "list", caller: Some(&caller), open_holds: Some(open) };
+    Ok(page.show(&body))
+}
+
+fn nothing(params: &Params) -> Markup {
+    let filtered = !(params.status.is_empty() && params.agent.is_empty() && params.q.is_empty());
+    html! {
+        div #empty .card .empty {
+            @if filtered {
+                p { "No conversation is like that." }
+                p { a.button href="/executions" { "Show all" } }
+            } @else {
+                p { "No conversation yet." }
+                p { a.button.primary href="/" { "Start one" } }
+            }
+        }
+    }
+}
+
+/// The address of a page of this list.
+fn address(params: &Params, cursor: Option<Cursor>) -> String {
+    let mut query = Vec::new();
+    for (key, value) in [("status", &params.status), ("agent", &params.agent), ("q", &params.q)] {
+        if !value.is_empty() {
+            query.push(format!("{key}={}", encode(value)));
+        }
+    }
+    if let Some(cursor) = cursor {
+        query.push(format!("cursor={}", encode(&cursor.to_string())));
+    }
+    format!("/executions?{}", query.join("&"))
+}
+
+fn filters(params: &Params, agents: &[&str]) -> Markup {
+    let choices = [
+        ("", "Any status"),
+        ("awaiting", "Waiting for a person"),
+        ("starting,running", "Working"),
+        ("finished", "Finished"),
+        ("error", "Failed"),
+        ("cancelled", "Cancelled"),
+    ];
+    html! {
+        form.filters method="get" action="/executions" role="search" {
+            input type="search" name="q" value=(params.q) placeholder="Search titles" aria-label="Search titles";
+            select name="status" aria-label="Status" {
+                @for (value, words) in choices { option value=(value) selected[value == params.status] { (words) } }
+            }
+            select name="agent" aria-label="Agent" {
+                option value="" { "Any agent" }
+                @for agent in agents { option value=(agent) selected[*agent == params.agent] { (agent) } }
+            }
+            button type="submit" { "Filter" }
+        }
+    }
+}
+
+/// Conversations, one a row.
+pub(super) fn rows(found: &[ExecutionRow], now: UnixMs) -> Markup {
+    html! {
+        ul.rows {
+            @for row in found {
+                li.conversation-row id={ "x-" (row.id) } data-execution=(row.id) data-status=(row.status.as_str()) {
+                    a href={ "/executions/" (row.id) } data-nav {
+                        span.row-title { @if row.title.is_empty() { "Untitled" } @else { (row.title) } }
+                        span.row-facts {
+                            (status(row.status))
+                            @if row.open_holds > 0 && row.status == Status::Awaiting {
+                                span.count { (row.open_holds) span.unseen { " open" } }
+                            }
+                            span { (row.agent) }
+                            span { (row.owner.name) }
+                            span { (moment(row.created_at, now)) }
+                            @if row.rehearsal { span { "rehearsal" } } @else { span { (dollars(row.cost_micros)) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! `/login`, `/logout`.
+
+use std::net::SocketAddr;
+
+use axum::{
+    Extension,
+    extract::{ConnectInfo, State},
+    response::{IntoResponse as _, Redirect, Response},
+};
+use axum_extra::extract::CookieJar;
+use http::{StatusCode, header};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::{PageError, form::FormData, layout::Page, safe_next};
+use crate::{
+    auth::{Visitor, end_session, start_session, verify_password},
+    body::Query,
+    problem::Problem,
+    state::WebState,
+    time,
+};
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Params {
+    #[serde(default)]
+    next: String,
+}
+
+/// Where signing in goes on to `next`.
+pub(crate) fn login_url(next: &str) -> String {
+    let next: String = safe_next(next)
+        .bytes()
+        .map(|byte| match byte {
+            b'%' | b'&' | b'#' | b'+' | b'?' | b'=' => format!("%{byte:02X}"),
+            byte => char::from(byte).to_string(),
+        })
+        .collect();
+    if next == "/" { "/login".to_owned() } else { format!("/login?next={next}") }
+}
+
+pub(super) async fn page(visitor: Option<Visitor>, Query(params): Query<Params>) -> Response {
+    let next = safe_next(&params.next);
+    if visitor.is_some() {
+        return Redirect::to(next).into_response();
+    }
+    show(next, "", None)
+}
+
+fn show(next: &str, name: &str, failure: Option<&Problem>) -> Response {
+    let page = Page { title: "Sign in", name: "login", caller: None, open_holds: None };
+    let mut response = page.show(&html! {
+        main #main .narrow {
+            form #login .card .stack method="post" action="/login" {
+                h1 { "Sign in" }
+                (alert(failure))
+                input type="hidden" name="next" value=(next);
+                label {
+                    span { "Name" }
+                    input name="name" value=(name) autocomplete="username" autocapitalize="none" spellcheck="false"
+                        required autofocus[name.is_empty()];
+                }
+                label {
+                    span { "Password" }
+                    input name="password" type="password" autocomplete="current-password" required
+                        autofocus[!name.is_empty()];
+                }
+                button.primary type="submit" data-action="sign-in" { "Sign in" }
+                p.quiet {
+                    "No account yet, or the password is lost? On the machine that runs Holdpoint, "
+                    code { "holdpoint token link" } " prints a link that lets you in once."
+                }
+            }
+        }
+    });
+    if let Some(problem) = failure {
+        *response.status_mut() = problem.status;
+        problem.apply_headers(&mut response);
+    }
+    response
+}
+
+/// Why a form was not taken, above its fields.
+pub(super) fn alert(failure: Option<&Problem>) -> Markup {
+    html! {
+        @if let Some(problem) = failure {
+            p.alert role="alert" data-problem=(problem.code) { (super::layout::capitalised(&problem.detail)) "." }
+        }
+    }
+}
+
+/// From where somebody signs in, as far as it is known.
+fn address(connection: Option<Extension<ConnectInfo<SocketAddr>>>) -> String {
+    connection.map_or_else(|| "?".to_owned(), |Extension(ConnectInfo(address))| address.ip().to_string())
+}
+
+pub(super) async fn sign_in(
+    State(state): State<WebState>,
+    connection: Option<Extension<ConnectInfo<SocketAddr>>>,
+    form: FormData,
+) -> Result<Response, PageError> {
+    let (name, next) = (form.get("name").trim(), safe_next(form.get("next")));
+    let key = format!("{}@{}", name.to_lowercase(), address(connection));
+    if let Some(wait_s) = state.throttle.wait_s(&key, state.now()) {
+        let problem = Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_tries",
+            "too many tries",
+            format!("too many wrong passwords for this name; try again in {}", time::length(wait_s * 1000)),
+        )
+        .header(header::RETRY_AFTER, &wait_s.to_string());
+        return Ok(show(next, name, Some(&problem)));
+    }
+    // Counted before it is known, so that many tries at the same time do not slip through.
+    state.throttle.failed(&key, state.now());
+    let user = state.store().user_by_name(name).await?;
+    let hash = user.as_ref().and_then(|user| user.password_hash.clone());
+    let fits = verify_password(&state, form.get("password").to_owned(), hash).await?;
+    let Some(user) = user.filter(|_| fits) else {
+        tracing::info!(name, "a sign-in failed");
+        let problem = Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "wrong_password",
+            "not signed in",
+            "name and password do not belong together",
+        );
+        return Ok(show(next, name, Some(&problem)));
+    };
+    state.throttle.succeeded(&key);
+    let cookie = start_session(&state, user.id).await?;
+    Ok(([(header::SET_COOKIE, cookie)], Redirect::to(next)).into_response())
+}
+
+pub(super) async fn sign_out(
+    State(state): State<WebState>,
+    jar: CookieJar,
+    _: FormData,
+) -> Result<Response, PageError> {
+    let cookie = end_session(&state, &jar).await?;
+    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/login")).into_response())
+}

@@ -1,0 +1,141 @@
+//! The panel: pages for people. One page, one file; components that a page shares with its live
+//! fragments are functions in `parts/`.
+//!
+//! Everything that can be read and answered works without a script: forms are posted, and the
+//! answer is a redirect. With scripts, `form[data-send]` is sent in the background, and the
+//! conversation page listens on `GET /executions/{id}/live`, a stream of `patch` events: HTML whose
+//! top elements each have an id. An element whose id is on the page already takes its place;
+//! another one is appended to the element named in its `data-into`. Patches are therefore safe to
+//! apply twice.
+//!
+//! # What tests and user styles may rely on
+//!
+//! | where | what |
+//! | --- | --- |
+//! | `body[data-page]` | `login`, `welcome`, `home`, `start`, `list`, `inbox`, `conversation`, `error` |
+//! | sign-in | `form#login` with `name`, `password`; `form#welcome` with `name`, `password`, `again` |
+//! | start | `a[data-agent=NAME]`; `form#start` with the form's fields and `files`; `button[data-action=start]` |
+//! | list | `[data-execution=UUID][data-status=…]` |
+//! | inbox | the holds below; `#empty` where there are none |
+//! | conversation | `main[data-execution=UUID][data-status=…][data-connection=live|reconnecting|ended|off]` |
+//! | | `#facts`, `#cost`, `#tokens`, `#queue`, `#rehearsal`, `#activity`, `#files a[data-file=PATH]`, `#outcome[data-outcome=finished|error|cancelled]` |
+//! | | `button[data-action=interrupt|finish|cancel]`; the last is in `details[data-part=cancel]` |
+//! | rounds | `#rounds` with `.message[data-state=queued|sent|delivered]`, `.answer`, `.thinking`, `.tool[data-tool=NAME][data-call=ID][data-tool-state=…]`, `.note` |
+//! | a tool's parts | `.args`, `.output`, `.diff .add`, `.diff .del` |
+//! | streaming | `#live` holds what the model is writing |
+//! | hold | `[data-hold=UUID][data-kind=reply|tool|question|plan][data-state=open|answered|…]`; a reply hold of the conversation page is `#composer-state` |
+//! | in a hold | `button[data-action=allow|allow-conversation|allow-edited|deny|answer|reply]`; `details[data-part=edit] textarea[name=edited]`; `details[data-part=deny] textarea[name=message]`; questions `input[name=qN]`, `input[name=qN-other]`, `textarea[name=nN]` |
+//! | | `[role=alert]` says why an answer was not taken; `.decision` who decided and how |
+//! | composer | `form#composer-form` with `textarea[name=text]`, `input[name=files]`, `input[name=mode]`; `button[data-action=send]` |
+
+mod conversation;
+mod decision;
+mod form;
+mod home;
+mod inbox;
+mod layout;
+mod list;
+mod login;
+mod parts;
+mod pulse;
+mod start;
+mod timeline;
+mod welcome;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse as _, Redirect, Response},
+    routing::{get, post},
+};
+
+use crate::{auth::Caller, problem::Problem, state::WebState};
+
+pub(crate) use layout::{bounce, error_page};
+pub(crate) use login::login_url;
+pub use welcome::INVITATION;
+
+/// Every page, and what its forms post to.
+pub(crate) fn routes() -> Router<WebState> {
+    Router::new()
+        .route("/", get(home::home))
+        .route("/login", get(login::page).post(login::sign_in))
+        .route("/logout", post(login::sign_out))
+        .route("/welcome", get(welcome::page).post(welcome::accept))
+        .route("/agents/{name}", get(start::page).post(start::start))
+        .route("/executions", get(list::page))
+        .route("/inbox", get(inbox::page))
+        .route("/pulse", get(pulse::pulse))
+        .route("/executions/{id}", get(conversation::page))
+        .route("/executions/{id}/live", get(conversation::live))
+        .route("/executions/{id}/messages", post(conversation::message))
+        .route("/executions/{id}/interrupt", post(conversation::interrupt))
+        .route("/executions/{id}/finish", post(conversation::finish))
+        .route("/executions/{id}/cancel", post(conversation::cancel))
+        .route("/holds/{id}", get(decision::find))
+        .route("/holds/{id}/decision", post(decision::decide))
+        // The form extractor counts bytes itself, and says so better.
+        .layer(DefaultBodyLimit::disable())
+}
+
+/// A page's failure, as a page.
+#[derive(Debug)]
+pub(crate) struct PageError(Problem);
+
+impl<E: Into<Problem>> From<E> for PageError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl axum::response::IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        error_page(None, &self.0)
+    }
+}
+
+/// Whether our own script sent this form: it wants no page, only to know how it went.
+fn is_script(headers: &HeaderMap) -> bool {
+    headers.get("x-requested-with").is_some_and(|value| value == "holdpoint")
+}
+
+/// The answer to a form: where to go on, or why not.
+fn answer_form(headers: &HeaderMap, caller: &Caller, done: Result<(), Problem>, back: &str) -> Response {
+    match (done, is_script(headers)) {
+        (Ok(()), true) => StatusCode::NO_CONTENT.into_response(),
+        (Ok(()), false) => Redirect::to(back).into_response(),
+        (Err(problem), true) => problem.into_response(),
+        (Err(problem), false) => layout::error_page_back(Some(caller), &problem, back),
+    }
+}
+
+/// An address of this panel to go on to, and of nowhere else.
+fn safe_next(next: &str) -> &str {
+    let is_ours = next.starts_with('/')
+        && !next.starts_with("//")
+        && !next.contains(['\\', '\r', '\n', '\t'])
+        && next.bytes().all(|byte| (0x21..0x7f).contains(&byte));
+    if is_ours { next } else { "/" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("/inbox", "/inbox")]
+    #[case("/executions/1?all=1#h-2", "/executions/1?all=1#h-2")]
+    #[case("", "/")]
+    #[case("inbox", "/")]
+    #[case("https://evil.example", "/")]
+    #[case("//evil.example", "/")]
+    #[case("/\\evil.example", "/")]
+    #[case("/\t/evil.example", "/")]
+    #[case("/a\r\nSet-Cookie: x", "/")]
+    #[case("javascript:alert(1)", "/")]
+    fn only_our_own_pages_follow_a_sign_in(#[case] next: &str, #[case] expected: &str) {
+        assert_eq!(safe_next(next), expected);
+    }
+}

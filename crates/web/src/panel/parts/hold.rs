@@ -1,0 +1,218 @@
+//! A hold: what is asked, and the forms that answer it. The same in the inbox and in the conversation.
+
+use holdpoint_model::{Hold, HoldKind, HoldState, hold::Decision};
+use maud::{Markup, html};
+
+use super::{View, decided::decided, moment, question, subject, text};
+use crate::markdown;
+
+/// A hold in whatever state. `into` names the element that it belongs into.
+pub(in crate::panel) fn hold(
+    hold: &Hold,
+    last: Option<&Decision>,
+    into: Option<&str>,
+    view: &View<'_>,
+) -> Markup {
+    let is_open = hold.state == HoldState::Open;
+    html! {
+        section id={ "h-" (hold.id) } .hold .card[is_open]
+            data-hold=(hold.id) data-kind=(hold.kind.as_str()) data-state=(hold.state.as_str())
+            data-into=[into] data-nav[is_open] tabindex="-1" aria-labelledby=[is_open.then(|| format!("h-{}-title", hold.id))]
+        {
+            @if is_open { (open(hold, view)) } @else { (decided(hold, last, view)) }
+        }
+    }
+}
+
+fn open(hold: &Hold, view: &View<'_>) -> Markup {
+    html! {
+        header.ask {
+            h3 id={ "h-" (hold.id) "-title" } { (title(hold)) }
+            @if let Some(expires) = hold.expires_at {
+                p.quiet.expiry { "expires " (moment(expires, view.now)) }
+            }
+        }
+        @if let Some(caution) = &hold.subject.caution {
+            p.caution { strong { "Look twice. " } (caution) }
+        }
+        @if let Some(description) = &hold.subject.description {
+            p.quiet { (text::visible(description)) }
+        }
+        @match hold.kind {
+            HoldKind::Tool | HoldKind::Plan => div.subject { (subject::arguments(&hold.subject.tool, &hold.subject.input)) },
+            HoldKind::Question | HoldKind::Reply => {},
+        }
+        @if view.may_decide {
+            @match hold.kind {
+                HoldKind::Tool => (tool_forms(hold, view)),
+                HoldKind::Plan => (plan_forms(hold, view)),
+                HoldKind::Question => (question_forms(hold, view)),
+                HoldKind::Reply => (reply_form(hold, view)),
+            }
+        } @else {
+            @if hold.kind == HoldKind::Question { (questions_to_read(hold)) }
+            p.quiet { "Somebody else has to answer this: you may look only." }
+        }
+        p.alert role="alert" hidden {}
+    }
+}
+
+fn title(hold: &Hold) -> Markup {
+    html! {
+        @match hold.kind {
+            HoldKind::Tool => { "The agent wants to " (subject::deed(&hold.subject.tool)) },
+            HoldKind::Plan => "The agent proposes a plan",
+            HoldKind::Question => "The agent has a question",
+            HoldKind::Reply => "The agent is done for now and waits for your reply",
+        }
+    }
+}
+
+/// A form that answers this hold; `body` has its fields and buttons.
+fn form(hold: &Hold, view: &View<'_>, class: &str, body: &Markup) -> Markup {
+    html! {
+        form class=(class) method="post" action={ "/holds/" (hold.id) "/decision" } enctype="multipart/form-data" data-send {
+            input type="hidden" name="digest" value=(hold.subject.digest);
+            input type="hidden" name="back" value=(view.back);
+            (body)
+        }
+    }
+}
+
+fn tool_forms(hold: &Hold, view: &View<'_>) -> Markup {
+    html! {
+        div.answers-row {
+            (form(hold, view, "row", &html! {
+                button.primary name="action" value="allow" data-action="allow" { "Allow once" }
+                @if let Some(rule) = &hold.subject.grant {
+                    button name="action" value="allow-conversation" data-action="allow-conversation" {
+                        "Always allow " code { (rule.to_string()) }
+                        small { "in this conversation" }
+                    }
+                }
+            }))
+            (edit_form(hold, view, "Edit, then allow", "Allow with these changes"))
+            (deny_form(hold, view, "Deny", "Why? The agent reads this.", "Deny"))
+        }
+    }
+}
+
+fn plan_forms(hold: &Hold, view: &View<'_>) -> Markup {
+    html! {
+        div.answers-row {
+            (form(hold, view, "row", &html! {
+                button.primary name="action" value="allow" data-action="allow" { "Approve the plan" }
+            }))
+            (edit_form(hold, view, "Change it, then approve", "Approve with these changes"))
+            (deny_form(hold, view, "Send back", "What should be different?", "Send back"))
+        }
+    }
+}
+
+fn edit_form(hold: &Hold, view: &View<'_>, label: &str, send: &str) -> Markup {
+    let (key, value) = subject::editable(&hold.subject.tool, &hold.subject.input);
+    let what = match key {
+        "command" => "The command",
+        "content" => "The content of the file",
+        "new_string" => "The new text",
+        "plan" => "The plan, in Markdown",
+        _ => "The arguments, as JSON",
+    };
+    html! {
+        details.way data-part="edit" {
+            summary.button data-action="edit" { (label) }
+            (form(hold, view, "stack", &html! {
+                input type="hidden" name="edit" value=(key);
+                label {
+                    span { (what) }
+                    textarea.code name="edited" rows=(text::rows(&value, 3, 20)) spellcheck="false" {
+                        (text::area_value(&value))
+                    }
+                }
+                div.row { button.primary name="action" value="allow-edited" data-action="allow-edited" { (send) } }
+            }))
+        }
+    }
+}
+
+fn deny_form(hold: &Hold, view: &View<'_>, label: &str, why: &str, send: &str) -> Markup {
+    html! {
+        details.way data-part="deny" {
+            summary.button data-action="open-deny" { (label) }
+            (form(hold, view, "stack", &html! {
+                label {
+                    span { (why) }
+                    textarea name="message" rows="3" {}
+                }
+                div.row { button.danger name="action" value="deny" data-action="deny" { (send) } }
+            }))
+        }
+    }
+}
+
+fn question_forms(hold: &Hold, view: &View<'_>) -> Markup {
+    form(
+        hold,
+        view,
+        "stack",
+        &html! {
+            (question::fields(hold))
+            div.answers-row {
+                button.primary name="action" value="answer" data-action="answer" { "Answer" }
+                // In the same form, so that skipping stands beside answering.
+                details.way data-part="deny" {
+                    summary.button data-action="open-deny" { "Skip" }
+                    div.stack {
+                        label {
+                            span { "Why? The agent reads this." }
+                            textarea name="message" rows="3" {}
+                        }
+                        div.row { button.danger name="action" value="deny" data-action="deny" { "Skip the questions" } }
+                    }
+                }
+            }
+        },
+    )
+}
+
+fn questions_to_read(hold: &Hold) -> Markup {
+    html! {
+        @for question in hold.questions() {
+            p { strong { (text::visible(&question.question)) } }
+            ul { @for choice in &question.options { li { (text::visible(&choice.label)) } } }
+        }
+    }
+}
+
+fn reply_form(hold: &Hold, view: &View<'_>) -> Markup {
+    form(
+        hold,
+        view,
+        "stack",
+        &html! {
+            label {
+                span { "Your reply" }
+                textarea name="message" rows="3" required data-reply {}
+            }
+            div.row {
+                (attach())
+                button.primary name="action" value="reply" data-action="reply" { "Send" }
+            }
+        },
+    )
+}
+
+/// A control for files.
+pub(in crate::panel) fn attach() -> Markup {
+    html! {
+        label.attach {
+            span { "Attach files" }
+            input type="file" name="files" multiple;
+        }
+    }
+}
+
+/// The end of what the agent said, for a reply hold in the inbox.
+pub(in crate::panel) fn last_words(text: &str) -> Markup {
+    html! { @if !text.is_empty() { div.prose.clipped { (markdown::render(text)) } } }
+}

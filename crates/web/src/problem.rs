@@ -1,0 +1,257 @@
+//! Errors as clients see them: `application/problem+json` (RFC 9457). The one place that maps what
+//! went wrong to a status.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use holdpoint_control::{CommandError, DecideError, StartError};
+use holdpoint_model::{Refusal, UnixMs};
+use holdpoint_store::StoreError;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde_json::{Map, Value, json};
+
+use crate::time;
+
+/// What failed, why it matters, what to do; with fields for scripts.
+#[derive(Debug)]
+pub struct Problem {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// Stable, for scripts.
+    pub code: &'static str,
+    /// What failed, the same for every case of this code.
+    pub title: String,
+    /// This case.
+    pub detail: String,
+    /// More members of the JSON object.
+    pub fields: Map<String, Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    /// A problem without further fields.
+    pub fn new(status: StatusCode, code: &'static str, title: &str, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            title: title.to_owned(),
+            detail: detail.into(),
+            fields: Map::new(),
+            headers: Vec::new(),
+        }
+    }
+
+    /// Adds a member to the JSON object.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: Value) -> Self {
+        self.fields.insert(key.to_owned(), value);
+        self
+    }
+
+    /// Adds a header to the response.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.push((name, value));
+        }
+        self
+    }
+
+    /// There is nothing here, or nothing that this caller may know of.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "not found",
+            format!("there is no such {what}, or you may not see it"),
+        )
+    }
+
+    /// Known, seen, and not allowed to do this.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "not allowed", detail)
+    }
+
+    /// The request is understood and does not fit.
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", "the request does not fit", detail)
+    }
+
+    /// Fields that are wrong, each with what is wrong with it.
+    pub fn invalid_fields(errors: &BTreeMap<String, String>) -> Self {
+        let detail = errors.values().cloned().collect::<Vec<_>>().join("; ");
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_inputs", "some inputs are wrong", detail)
+            .with("errors", json!(errors))
+    }
+
+    /// Longer than `limit` bytes.
+    pub fn too_large(what: &str, limit: usize) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            "too large",
+            format!("{what} may have at most {} MiB", limit / (1024 * 1024)),
+        )
+        .with("limit_bytes", json!(limit))
+    }
+
+    /// Our own fault; logged here, once, and not told in detail.
+    pub fn internal(what: &str, error: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%error, "failed to {what}");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "something went wrong in Holdpoint",
+            format!("failed to {what}; the server's log says why"),
+        )
+    }
+
+    /// The problem as a JSON object.
+    #[must_use]
+    pub fn body(&self) -> Value {
+        let mut body = self.fields.clone();
+        body.insert("type".into(), json!(format!("urn:holdpoint:problem:{}", self.code)));
+        body.insert("title".into(), json!(self.title));
+        body.insert("status".into(), json!(self.status.as_u16()));
+        body.insert("detail".into(), json!(self.detail));
+        body.insert("code".into(), json!(self.code));
+        Value::Object(body)
+    }
+
+    /// Copies this problem's headers onto a response made of it in another form.
+    pub(crate) fn apply_headers(&self, response: &mut Response) {
+        for (name, value) in &self.headers {
+            response.headers_mut().insert(name.clone(), value.clone());
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(self.body().to_string() + "\n"));
+        *response.status_mut() = self.status;
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        self.apply_headers(&mut response);
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Closed => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "closing",
+                "the server is going down",
+                "try again in a moment",
+            )
+            .header(header::RETRY_AFTER, "2"),
+            error => Self::internal("use the database", &error),
+        }
+    }
+}
+
+impl From<StartError> for Problem {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::UnknownAgent { name, known } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "unknown_agent",
+                &format!("there is no agent `{name}`"),
+                error_text(&known),
+            )
+            .with("known", json!(known)),
+            StartError::Invalid(errors) => Self::invalid_fields(&errors),
+            StartError::IdempotencyMismatch => Self::new(
+                StatusCode::CONFLICT,
+                "idempotency_mismatch",
+                "this idempotency key was used for another request",
+                "send a fresh `Idempotency-Key` for a new conversation, or exactly the same request for the old one",
+            ),
+            StartError::Attachment(error) => Self::internal("store an attached file", &error),
+            StartError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn error_text(known: &[String]) -> String {
+    format!("name one of these in `agent`: {}", known.join(", "))
+}
+
+impl From<DecideError> for Problem {
+    fn from(error: DecideError) -> Self {
+        match error {
+            DecideError::Unknown => Self::not_found("hold"),
+            DecideError::AlreadyAnswered { by, at, answer } => already_answered(&by.name, at)
+                .with("answered_by", json!(by))
+                .with("answered_at", json!(time::rfc3339(at)))
+                .with("answer", json!(answer)),
+            DecideError::Expired => Self::new(
+                StatusCode::GONE,
+                "expired",
+                "this hold has expired",
+                "its time was over before this answer came; the agent was told so",
+            ),
+            DecideError::NotOpen(state) => Self::new(
+                StatusCode::CONFLICT,
+                "not_open",
+                "nothing waits for this answer any more",
+                format!("this hold is {state}"),
+            )
+            .with("state", json!(state)),
+            DecideError::Invalid(text) => Self::invalid(text),
+            DecideError::Attachment(error) => Self::internal("store an attached file", &error),
+            DecideError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn already_answered(by: &str, at: UnixMs) -> Problem {
+    Problem::new(
+        StatusCode::CONFLICT,
+        "already_answered",
+        "somebody answered this first",
+        format!("it was answered by {by} at {}", time::rfc3339(at)),
+    )
+}
+
+impl From<CommandError> for Problem {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Unknown => Self::not_found("execution"),
+            CommandError::Attachment(error) => Self::internal("store an attached file", &error),
+            CommandError::Store(error) => error.into(),
+            CommandError::Refused(refusal) => match refusal {
+                Refusal::Invalid(text) => Self::invalid(text),
+                Refusal::AlreadyAnswered { by, at, answer } => {
+                    DecideError::AlreadyAnswered { by, at, answer }.into()
+                }
+                Refusal::Expired => DecideError::Expired.into(),
+                Refusal::Ended(status) => Self::new(
+                    StatusCode::CONFLICT,
+                    "ended",
+                    "this conversation is over",
+                    format!("it is {status}; start a new one"),
+                )
+                .with("execution_status", json!(status)),
+                Refusal::NotRunning => Self::new(
+                    StatusCode::CONFLICT,
+                    "not_running",
+                    "nothing is running",
+                    "the agent is not working right now, so there is nothing to interrupt",
+                ),
+                other => Self::new(
+                    StatusCode::CONFLICT,
+                    "conflict",
+                    "the state has moved on",
+                    format!("{other}; look again"),
+                ),
+            },
+        }
+    }
+}

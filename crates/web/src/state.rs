@@ -1,0 +1,79 @@
+//! What every handler gets.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use holdpoint_control::Control;
+use holdpoint_model::UnixMs;
+use holdpoint_store::Store;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::{auth::Throttle, limits};
+
+/// What the router is made of. Cheap to clone.
+#[derive(Clone)]
+pub struct WebState {
+    /// The control plane.
+    pub control: Control,
+    /// Where people reach the panel, without a slash at its end: `https://holdpoint.example`.
+    pub base_url: Arc<str>,
+    /// Shown in `/health` and `/v1/status`.
+    pub version: Arc<str>,
+    /// Cancelled when the server goes down: streams end then, so that it can.
+    pub closing: CancellationToken,
+    /// Wall-clock milliseconds.
+    pub now: fn() -> UnixMs,
+    pub(crate) throttle: Arc<Throttle>,
+    pub(crate) hashing: Arc<Semaphore>,
+}
+
+impl fmt::Debug for WebState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebState").field("base_url", &self.base_url).finish_non_exhaustive()
+    }
+}
+
+impl WebState {
+    /// With the machine's clock and streams that end with the process.
+    #[must_use]
+    pub fn new(control: Control, base_url: &str) -> Self {
+        Self {
+            control,
+            base_url: base_url.trim_end_matches('/').into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            closing: CancellationToken::new(),
+            now: system_now,
+            throttle: Arc::default(),
+            hashing: Arc::new(Semaphore::new(limits::HASHES_AT_ONCE)),
+        }
+    }
+
+    /// Streams end when `closing` is cancelled.
+    #[must_use]
+    pub fn closing(mut self, closing: CancellationToken) -> Self {
+        self.closing = closing;
+        self
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        self.control.store()
+    }
+
+    pub(crate) fn now(&self) -> UnixMs {
+        (self.now)()
+    }
+
+    /// Whether browsers reach us over TLS, so that cookies may demand it.
+    pub(crate) fn is_https(&self) -> bool {
+        self.base_url.starts_with("https://")
+    }
+}
+
+fn system_now() -> UnixMs {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMs::try_from(since_epoch.as_millis()).unwrap_or(UnixMs::MAX)
+}

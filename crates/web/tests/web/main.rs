@@ -1,0 +1,11 @@
+//! Through the front door: requests to the whole router, with a real store.
+
+mod support;
+
+mod api;
+mod events;
+mod files;
+mod link;
+mod panel;
+mod roles;
+mod sign_in;
