@@ -1,0 +1,70 @@
+//! `holdpoint config`: is the configuration right, and what may be in it.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use crate::{
+    cli::Context,
+    config::{CliSource, EXAMPLE, Overrides, schema},
+    term,
+};
+
+/// Subcommands of `config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Check the configuration and say what it comes to
+    Check,
+    /// Print the JSON Schema of holdpoint.toml, for editors
+    Schema,
+    /// Print an annotated holdpoint.toml to begin with
+    Example,
+}
+
+/// Carries it out.
+///
+/// # Errors
+/// Everything that is wrong with the configuration.
+pub(super) fn run(command: &ConfigCommand, context: &Context) -> anyhow::Result<()> {
+    match command {
+        ConfigCommand::Schema => Ok(term::print(&schema())?),
+        ConfigCommand::Example => Ok(term::print(EXAMPLE)?),
+        ConfigCommand::Check => check(context),
+    }
+}
+
+fn check(context: &Context) -> anyhow::Result<()> {
+    let config = context.config(&Overrides::default())?;
+    let file = config
+        .file
+        .as_ref()
+        .map_or("(none: built-in defaults)".to_owned(), |file| file.display().to_string());
+    let model = match (&config.rehearsal, &config.gateway.api_key) {
+        (Some(script), _) => format!("rehearsal: {}", script.display()),
+        (None, Some(_)) => format!("{} (key set)", config.gateway.upstream),
+        (None, None) => "rehearsal: ANTHROPIC_API_KEY is not set".to_owned(),
+    };
+    let cli = match &config.claude.cli {
+        CliSource::Installed => format!("{} (installed by Holdpoint)", crate::install::VERSION),
+        CliSource::Path => "the one on PATH".to_owned(),
+        CliSource::File(path) => path.display().to_string(),
+    };
+    let agents: Vec<&str> = config.agents.keys().map(String::as_str).collect();
+    if context.json {
+        return term::json(&json!({
+            "file": config.file, "data": context.data.root(), "host": config.host, "port": config.port,
+            "base_url": config.base_url, "max_sessions": config.max_sessions, "model": model, "cli": cli, "agents": agents,
+        }));
+    }
+    for (name, value) in [
+        ("file", file),
+        ("data", context.data.root().display().to_string()),
+        ("listens", format!("{}:{}", config.host, config.port)),
+        ("sessions", format!("{} at once", config.max_sessions)),
+        ("model", model),
+        ("cli", cli),
+        ("agents", agents.join(", ")),
+    ] {
+        term::line(&format!("{name:9} {value}"))?;
+    }
+    Ok(term::line("the configuration is right")?)
+}

@@ -1,0 +1,76 @@
+//! `holdpoint logs`: a conversation as it was, or as it happens.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::{
+    cli::{Context, converse},
+    client::{feed, ids},
+    data::describe,
+    failure::{Exit, Failure},
+    render::{clean, events::Transcript, paint::Paint},
+    term,
+};
+
+/// Arguments of `logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// Which conversation: its id, or an end or beginning of it that means one only
+    pub execution: String,
+    /// Stay with it: show what happens, and answer what it asks
+    #[arg(long, short)]
+    pub follow: bool,
+    /// What its workers wrote instead: to find out why a session does not come up
+    #[arg(long, conflicts_with = "follow")]
+    pub worker: bool,
+}
+
+/// Carries it out.
+///
+/// # Errors
+/// When there is no such conversation.
+pub(super) async fn run(args: LogsArgs, context: &Context) -> anyhow::Result<()> {
+    let api = context.api()?;
+    let id = ids::execution(&api, &args.execution).await?;
+    if args.worker {
+        return worker_logs(&id, context);
+    }
+    if args.follow {
+        return converse::run(context, &id, 0, None).await;
+    }
+    let mut transcript = Transcript::new(&id, Paint(context.term.color), true);
+    feed::pages(&api, &id, |event| {
+        if context.json {
+            return term::json(&event.raw);
+        }
+        Ok(term::print(&transcript.event(&event))?)
+    })
+    .await
+}
+
+/// The log files of the workers, which are on this machine.
+fn worker_logs(id: &str, context: &Context) -> anyhow::Result<()> {
+    let runs = context.data.executions().join(id).join("run");
+    let none = |why: String| {
+        Failure::new("this conversation has no worker's log here")
+            .exit(Exit::NotFound)
+            .why(why)
+            .next("type this on the machine where Holdpoint runs, with its --data")
+    };
+    let mut folders: Vec<(u32, PathBuf)> = std::fs::read_dir(&runs)
+        .map_err(|error| none(format!("{}: {}", runs.display(), describe(&error))))?
+        .flatten()
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
+        .collect();
+    folders.sort_unstable();
+    if folders.is_empty() {
+        return Err(none(format!("{} is empty", runs.display())).into());
+    }
+    for (incarnation, folder) in folders {
+        term::line(&format!("── worker {incarnation}"))?;
+        let text = std::fs::read(folder.join("worker.log")).unwrap_or_default();
+        term::print(&clean(&String::from_utf8_lossy(&text)))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! The command line. One command, one file.
+
+mod answer;
+mod ask;
+mod attach;
+mod claude_cli;
+mod completion;
+mod config;
+mod context;
+mod converse;
+mod down;
+mod edit;
+mod executions;
+mod export;
+mod files;
+mod inbox;
+mod logs;
+mod message;
+mod rehearse;
+mod status;
+mod table;
+#[cfg(test)]
+mod tests;
+mod token;
+mod up;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use secrecy::SecretString;
+
+use crate::{env::Environment, failure::EXIT_CODES};
+
+pub use context::Context;
+
+/// Human-in-the-loop Claude agents: durable sessions that hold for a person.
+#[derive(Debug, Parser)]
+#[command(name = "holdpoint", version, propagate_version = true, after_help = EXIT_CODES, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What all commands take.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// What all commands take.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The data folder [default: ~/.local/share/holdpoint, or holdpoint in $XDG_DATA_HOME]
+    #[arg(long, global = true, env = "HOLDPOINT_DATA", value_name = "DIR", help_heading = "Everywhere")]
+    pub data: Option<PathBuf>,
+    /// The configuration [default: ./holdpoint.toml, then holdpoint.toml in the data folder]
+    #[arg(long, global = true, env = "HOLDPOINT_CONFIG", value_name = "FILE", help_heading = "Everywhere")]
+    pub config: Option<PathBuf>,
+    /// Another control plane than the one of the data folder
+    #[arg(long, global = true, env = "HOLDPOINT_URL", value_name = "URL", help_heading = "Everywhere")]
+    pub url: Option<String>,
+    /// The token to sign in with at --url
+    #[arg(
+        long,
+        global = true,
+        env = "HOLDPOINT_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        help_heading = "Everywhere"
+    )]
+    pub token: Option<SecretString>,
+    /// Print JSON
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    pub json: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Set up what is missing and start: panel, API and agents
+    Up(up::UpArgs),
+    /// Stop the control plane and everything it runs; conversations go on at the next `up`
+    Down(down::DownArgs),
+    /// Show what runs and what waits
+    Status,
+    /// Start a conversation
+    Ask(ask::AskArgs),
+    /// List what waits for a person
+    Inbox(inbox::InboxArgs),
+    /// Answer a hold
+    Answer(answer::AnswerArgs),
+    /// List conversations
+    List(executions::ListArgs),
+    /// Write to a conversation
+    Message(message::MessageArgs),
+    /// Stop the present turn of a conversation
+    Interrupt(executions::OneArgs),
+    /// End a conversation now
+    Cancel(executions::OneArgs),
+    /// Say that a conversation is done
+    Finish(executions::OneArgs),
+    /// Show a conversation
+    Logs(logs::LogsArgs),
+    /// List the files of a conversation, or fetch one
+    Files(files::FilesArgs),
+    /// Write a conversation's whole log, one event a line, as JSON
+    Export(export::ExportArgs),
+    /// Check a rehearsal script, or run a conversation that it answers
+    Rehearse(rehearse::RehearseArgs),
+    /// Make tokens and sign-in links
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Check the configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Install or check the Claude CLI
+    #[command(subcommand)]
+    Cli(claude_cli::CliCommand),
+    /// Print the completion script of a shell
+    Completion(completion::CompletionArgs),
+    /// Supervise one session; started by the control plane
+    #[command(hide = true)]
+    Worker(WorkerArgs),
+}
+
+/// `holdpoint worker`
+#[derive(Debug, Args)]
+pub struct WorkerArgs {
+    /// The worker's specification
+    #[arg(long, value_name = "FILE")]
+    pub spec: PathBuf,
+}
+
+/// Carries out a command, other than `worker`, which has a runtime of its own.
+///
+/// # Errors
+/// What failed, why, and what to type next.
+pub async fn run(cli: Cli, environment: Environment) -> anyhow::Result<()> {
+    let context = Context::new(cli.global, environment)?;
+    let context = &context;
+    match cli.command {
+        Command::Up(args) => up::run(args, context).await,
+        Command::Down(args) => down::run(args, context).await,
+        Command::Status => status::run(context).await,
+        Command::Ask(args) => ask::run(args, context).await,
+        Command::Inbox(args) => inbox::run(args, context).await,
+        Command::Answer(args) => answer::run(args, context).await,
+        Command::List(args) => executions::list(args, context).await,
+        Command::Message(args) => message::run(args, context).await,
+        Command::Interrupt(args) => executions::act(args, "interrupt", context).await,
+        Command::Cancel(args) => executions::act(args, "cancel", context).await,
+        Command::Finish(args) => executions::act(args, "finish", context).await,
+        Command::Logs(args) => logs::run(args, context).await,
+        Command::Files(args) => files::run(args, context).await,
+        Command::Export(args) => export::run(args, context).await,
+        Command::Rehearse(args) => rehearse::run(args, context).await,
+        Command::Token(command) => token::run(command, context).await,
+        Command::Config(command) => config::run(&command, context),
+        Command::Cli(command) => claude_cli::run(command, context).await,
+        Command::Completion(args) => completion::run(&args),
+        Command::Worker(_) => unreachable!("main gives workers a runtime of their own"),
+    }
+}

@@ -1,0 +1,167 @@
+//! What the API answers, as far as the terminal shows it. What is missing is empty: an older or
+//! newer control plane is still of use.
+
+use holdpoint_model::{EventBody, HoldKind, Incarnation, Seq, UnixMs, hold::Question};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+/// One execution.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Execution {
+    /// Its id.
+    pub id: String,
+    /// The agent.
+    pub agent: String,
+    /// For lists.
+    pub title: String,
+    /// `starting`, `running`, `awaiting`, `finished`, `error`, `cancelled`.
+    pub status: String,
+    /// When it was created.
+    #[serde(deserialize_with = "time")]
+    pub created_at: Option<UnixMs>,
+    /// When it last changed.
+    #[serde(deserialize_with = "time")]
+    pub updated_at: Option<UnixMs>,
+}
+
+impl Execution {
+    /// Whether it is over.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self.status.as_str(), "finished" | "error" | "cancelled")
+    }
+}
+
+/// One hold.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct HoldItem {
+    /// Its id.
+    pub id: String,
+    /// Whose.
+    pub execution: String,
+    /// The agent.
+    pub agent: String,
+    /// The conversation's title.
+    pub title: String,
+    /// What kind of answer it needs.
+    pub kind: Option<HoldKind>,
+    /// Where it stands.
+    pub state: String,
+    /// When it was opened.
+    #[serde(deserialize_with = "time")]
+    pub opened_at: Option<UnixMs>,
+    /// When it expires.
+    #[serde(deserialize_with = "time")]
+    pub expires_at: Option<UnixMs>,
+    /// What is asked.
+    pub subject: SubjectItem,
+}
+
+impl HoldItem {
+    /// The questions of a `question` hold.
+    #[must_use]
+    pub fn questions(&self) -> Vec<Question> {
+        self.subject
+            .input
+            .get("questions")
+            .and_then(Value::as_array)
+            .map(|list| list.iter().filter_map(|q| serde_json::from_value(q.clone()).ok()).collect())
+            .unwrap_or_default()
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct SubjectItem {
+    /// The tool; empty for a reply.
+    pub tool: String,
+    /// Its arguments.
+    pub input: Value,
+    /// What a decision is bound to.
+    pub digest: String,
+    /// The CLI's line about it.
+    pub description: Option<String>,
+    /// What "for this conversation" would allow.
+    pub grant: Option<String>,
+    /// Why a person has to look although something was decided before.
+    pub caution: Option<String>,
+}
+
+/// One event of a log, as the stream has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogEvent {
+    /// Its place.
+    pub seq: Seq,
+    /// When.
+    pub at: UnixMs,
+    /// Which worker told it.
+    pub incarnation: Option<Incarnation>,
+    /// What happened; None where this program has no word for it.
+    pub body: Option<EventBody>,
+    /// As it came.
+    pub raw: Value,
+}
+
+impl LogEvent {
+    /// Out of the JSON of the stream.
+    #[must_use]
+    pub fn new(raw: Value) -> Self {
+        Self {
+            seq: raw["seq"].as_u64().unwrap_or_default(),
+            at: instant(&raw["at"]).unwrap_or_default(),
+            incarnation: raw["incarnation"].as_u64().and_then(|n| u32::try_from(n).ok()),
+            body: serde_json::from_value(raw.clone()).ok(),
+            raw,
+        }
+    }
+}
+
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<UnixMs>, D::Error> {
+    Ok(instant(&Value::deserialize(deserializer)?))
+}
+
+/// Milliseconds since the epoch, or RFC 3339.
+fn instant(value: &Value) -> Option<UnixMs> {
+    match value {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond),
+        _ => None,
+    }
+}
+
+/// The items of a page.
+#[must_use]
+pub fn items<T: for<'de> Deserialize<'de>>(page: &Value) -> Vec<T> {
+    page["items"]
+        .as_array()
+        .map(|items| items.iter().filter_map(|item| serde_json::from_value(item.clone()).ok()).collect())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_event_of_an_unknown_kind_is_kept_as_it_came() {
+        let raw = json!({"seq": 3, "at": 5, "kind": "from_the_future", "data": {"x": 1}});
+        let event = LogEvent::new(raw.clone());
+        assert_eq!((event.seq, event.body, event.raw), (3, None, raw));
+        let known = json!({"seq": 4, "at": "1970-01-01T00:00:00.005Z", "kind": "notice", "data": {"level": "info", "text": "t"}});
+        let event = LogEvent::new(known);
+        assert_eq!(event.at, 5);
+        assert!(matches!(event.body, Some(EventBody::Notice { .. })));
+    }
+
+    #[test]
+    fn a_hold_reads_with_what_is_missing_left_out() {
+        let hold: HoldItem =
+            serde_json::from_value(json!({"id": "h", "kind": "tool", "subject": {"tool": "Bash"}}))
+                .expect("lenient");
+        assert_eq!((hold.kind, hold.subject.tool.as_str()), (Some(HoldKind::Tool), "Bash"));
+    }
+}

@@ -1,0 +1,220 @@
+//! Values that parse and still cannot be: checked with the place in the file where they are.
+
+use std::{collections::BTreeSet, ops::Range, path::Path};
+
+use holdpoint_model::{AgentDef, agent::FieldKind};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{diagnostic::Diagnostic, file::FileConfig};
+
+/// The longest name of an agent.
+const MAX_AGENT_NAME: usize = 64;
+
+/// Everything that is wrong with the values of `file`, whose text is `text` and whose relative
+/// paths start at `folder`.
+#[must_use]
+pub(super) fn check(file: &FileConfig, text: &str, folder: &Path) -> Vec<Diagnostic> {
+    let Ok(table) = DeTable::parse(text) else { return Vec::new() };
+    let mut found = Found { table: &table, folder, diagnostics: Vec::new() };
+    if file.max_sessions == Some(0) {
+        found.add(&["max_sessions"], "with no sessions nothing can run", "expected 1 or more");
+    }
+    found.url(&["base_url"], file.base_url.as_deref());
+    found.url(&["gateway", "upstream"], file.gateway.upstream.as_deref());
+    if let Some(log) = &file.log
+        && let Err(error) = log.parse::<tracing_subscriber::filter::Targets>()
+    {
+        found.add(&["log"], &format!("`{log}` says nothing about logging: {error}"), "try \"info\"");
+    }
+    if let Some(cli) = &file.claude.cli
+        && cli != "path"
+    {
+        found.file(&["claude", "cli"], Path::new(cli), "the Claude CLI");
+    }
+    if let Some(script) = &file.rehearsal.script {
+        found.file(&["rehearsal", "script"], script, "the rehearsal script");
+    }
+    for (name, agent) in &file.agents {
+        found.agent(name, agent);
+    }
+    found.diagnostics
+}
+
+struct Found<'a> {
+    table: &'a Spanned<DeTable<'a>>,
+    folder: &'a Path,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Found<'_> {
+    fn add(&mut self, path: &[&str], message: &str, label: &str) {
+        let span = span_of(self.table, path);
+        self.diagnostics.push(Diagnostic::new(span, message).label(label));
+    }
+
+    fn url(&mut self, path: &[&str], url: Option<&str>) {
+        let Some(url) = url else { return };
+        if let Err(why) = http_url(url) {
+            self.add(
+                path,
+                &format!("{url:?} is no address of a server: {why}"),
+                "expected http://… or https://…",
+            );
+        }
+    }
+
+    fn file(&mut self, key: &[&str], path: &Path, what: &str) {
+        let absolute = self.folder.join(path);
+        if !absolute.is_file() {
+            let there = if absolute.exists() { "is not a file" } else { "is not there" };
+            self.add(key, &format!("{what} {there}"), &format!("looked for {}", absolute.display()));
+        }
+    }
+
+    fn folder(&mut self, key: &[&str], path: &Path, what: &str) {
+        let absolute = self.folder.join(path);
+        if !absolute.is_dir() {
+            let there = if absolute.exists() { "is not a folder" } else { "is not there" };
+            self.add(key, &format!("{what} {there}"), &format!("looked for {}", absolute.display()));
+        }
+    }
+
+    fn agent(&mut self, name: &str, agent: &AgentDef) {
+        let at = ["agents", name];
+        let key = |key: &'static str| ["agents", name, key];
+        if !is_agent_name(name) {
+            let span = key_span_of(self.table, &at);
+            self.diagnostics.push(
+                Diagnostic::new(span, format!("{name:?} cannot be the name of an agent"))
+                    .label("expected small letters, digits, - and _, beginning with a letter or digit"),
+            );
+        }
+        if let Some(folder) = &agent.claude_folder {
+            self.folder(&key("claude_folder"), folder, "the .claude folder");
+        }
+        for (i, plugin) in agent.plugins.iter().enumerate() {
+            self.folder(&["agents", name, "plugins", &i.to_string()], plugin, "the plugin's folder");
+        }
+        if let Some(script) = &agent.rehearsal {
+            self.file(&key("rehearsal"), script, "the rehearsal script");
+        }
+        if agent.limits.budget_usd.is_some_and(|budget| !budget.is_finite() || budget <= 0.0) {
+            self.add(
+                &["agents", name, "limits", "budget_usd"],
+                "a budget must be more than nothing",
+                "US dollars, as in 5.0",
+            );
+        }
+        if agent.limits.turns == Some(0) {
+            self.add(
+                &["agents", name, "limits", "turns"],
+                "without a turn nothing can happen",
+                "expected 1 or more",
+            );
+        }
+        self.form(name, agent);
+    }
+
+    fn form(&mut self, name: &str, agent: &AgentDef) {
+        let mut seen = BTreeSet::new();
+        for (i, field) in agent.form.iter().enumerate() {
+            let i = i.to_string();
+            let at = |key: &'static str| ["agents", name, "form", i.as_str(), key];
+            if field.name.trim().is_empty() {
+                self.add(&at("name"), "a field needs a name", "the key in `inputs`");
+            } else if !seen.insert(field.name.as_str()) {
+                self.add(
+                    &at("name"),
+                    &format!("two fields are called `{}`", field.name),
+                    "expected a name of its own",
+                );
+            }
+            if field.kind == FieldKind::Select && field.options.is_empty() {
+                self.add(
+                    &at("type"),
+                    "a select needs something to select",
+                    "add options = [\"…\", \"…\"] to this field",
+                );
+            }
+        }
+        let fields = agent.fields();
+        for placeholder in placeholders(&agent.prompt) {
+            if !fields.iter().any(|field| field.name == placeholder) {
+                let known: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+                self.add(
+                    &["agents", name, "prompt"],
+                    &format!("`{{{{{placeholder}}}}}` is no field of the form"),
+                    &format!("fields: {}", known.join(", ")),
+                );
+            }
+        }
+    }
+}
+
+/// `[a-z0-9][a-z0-9_-]*`
+fn is_agent_name(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    name.len() <= MAX_AGENT_NAME
+        && name.starts_with(fits)
+        && name.chars().all(|c| fits(c) || matches!(c, '_' | '-'))
+}
+
+/// The words between `{{` and `}}` that look like the name of a field.
+fn placeholders(prompt: &str) -> impl Iterator<Item = &str> {
+    prompt.split("{{").skip(1).filter_map(|rest| rest.split_once("}}")).map(|(name, _)| name).filter(|name| {
+        !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'))
+    })
+}
+
+/// The address of a server, without a slash at its end.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn http_url(text: &str) -> Result<String, String> {
+    let url = reqwest::Url::parse(text.trim()).map_err(|error| error.to_string())?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("`{}` is not http", url.scheme()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("it holds a password".into());
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// Where the value at `path` is; a number is a place in a list. Where a part of the path is not
+/// there, its nearest parent.
+fn span_of(table: &Spanned<DeTable<'_>>, path: &[&str]) -> Range<usize> {
+    walk(table, path).0
+}
+
+/// Where the last key of `path` is.
+fn key_span_of(table: &Spanned<DeTable<'_>>, path: &[&str]) -> Range<usize> {
+    walk(table, path).1
+}
+
+fn walk(table: &Spanned<DeTable<'_>>, path: &[&str]) -> (Range<usize>, Range<usize>) {
+    let mut value_span = table.span();
+    let mut key_span = table.span();
+    let Some((first, rest)) = path.split_first() else { return (value_span, key_span) };
+    let Some((key, mut value)) = table.get_ref().get_key_value(*first) else { return (value_span, key_span) };
+    (value_span, key_span) = (value.span(), key.span());
+    for part in rest {
+        match value.get_ref() {
+            DeValue::Table(table) => {
+                let Some((key, inner)) = table.get_key_value(*part) else { break };
+                key_span = key.span();
+                value = inner;
+            }
+            DeValue::Array(array) => {
+                let Some(inner) = part.parse().ok().and_then(|i: usize| array.get(i)) else { break };
+                value = inner;
+            }
+            _ => break,
+        }
+        value_span = value.span();
+    }
+    (value_span, key_span)
+}

@@ -1,0 +1,248 @@
+//! The one configuration: `holdpoint.toml`, the environment and the command line.
+
+mod check;
+pub mod diagnostic;
+pub mod file;
+mod machine;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+};
+
+use holdpoint_model::AgentDef;
+use secrecy::SecretString;
+
+pub use file::schema;
+
+use crate::{
+    data::{DataDir, describe},
+    env::Environment,
+    failure::{Exit, Failure},
+};
+use diagnostic::Diagnostic;
+use file::FileConfig;
+
+/// The port of panel and API.
+pub const DEFAULT_PORT: u16 = 3370;
+
+/// The model endpoint where nothing else is said.
+pub const DEFAULT_UPSTREAM: &str = "https://api.anthropic.com";
+
+/// What is logged where nothing is said.
+pub const DEFAULT_LOG: &str = "info";
+
+/// The name of the file, in the working directory or the data folder.
+pub const FILE_NAME: &str = "holdpoint.toml";
+
+/// The name of the agent that is always there.
+pub const BUILTIN_AGENT: &str = "claude";
+
+/// The configuration, whole and checked. All paths are absolute.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it came from, if there is one.
+    pub file: Option<PathBuf>,
+    /// The address to listen on.
+    pub host: IpAddr,
+    /// The port; 0 lets the machine choose.
+    pub port: u16,
+    /// How others reach the panel; None for `http://HOST:PORT`.
+    pub base_url: Option<String>,
+    /// Sessions that may run at once.
+    pub max_sessions: u32,
+    /// What is logged, as directives.
+    pub log: String,
+    /// The Claude CLI.
+    pub claude: Claude,
+    /// The way to the model.
+    pub gateway: Gateway,
+    /// The script that answers in place of a model.
+    pub rehearsal: Option<PathBuf>,
+    /// The agents by name; at least the built-in one.
+    pub agents: BTreeMap<String, AgentDef>,
+}
+
+/// Which Claude CLI runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claude {
+    /// Where it is.
+    pub cli: CliSource,
+    /// Whether other versions than the tested one will do.
+    pub any_version: bool,
+}
+
+/// Where the Claude CLI is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CliSource {
+    /// In the data folder, installed by Holdpoint.
+    Installed,
+    /// The `claude` on PATH.
+    Path,
+    /// This file.
+    File(PathBuf),
+}
+
+/// The way to the model.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    /// The endpoint, without a slash at its end.
+    pub upstream: String,
+    /// The key, if the environment has one.
+    pub api_key: Option<SecretString>,
+}
+
+/// What the command line says.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--port`
+    pub port: Option<u16>,
+    /// `--host`
+    pub host: Option<IpAddr>,
+    /// `--rehearsal`
+    pub rehearsal: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads the file (`asked`, or the one in the working directory or data folder) and puts
+    /// environment and command line over it.
+    ///
+    /// # Errors
+    /// Everything that is wrong, with its place.
+    pub fn load(
+        asked: Option<&Path>,
+        data: &DataDir,
+        environment: &Environment,
+        overrides: &Overrides,
+    ) -> Result<Self, Failure> {
+        let (path, text) = match find(asked, data)? {
+            Some(path) => {
+                let text = read(&path)?;
+                (Some(path), text)
+            }
+            None => (None, String::new()),
+        };
+        let shown = path.clone().unwrap_or_default();
+        let folder = match &path {
+            Some(path) => {
+                let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                absolute.parent().map_or_else(PathBuf::new, Path::to_owned)
+            }
+            None => data.root().to_owned(),
+        };
+        let file =
+            parse(&text, &folder).map_err(|diagnostics| diagnostic::failure(&shown, &text, &diagnostics))?;
+        Self::resolve(file, path, &folder, environment, overrides)
+    }
+
+    fn resolve(
+        file: FileConfig,
+        path: Option<PathBuf>,
+        folder: &Path,
+        environment: &Environment,
+        overrides: &Overrides,
+    ) -> Result<Self, Failure> {
+        let upstream = match &environment.anthropic_base_url {
+            Some(url) => check::http_url(url).map_err(|why| {
+                Failure::new(format!("ANTHROPIC_BASE_URL is {url:?}, which is no address of a server"))
+                    .exit(Exit::Config)
+                    .why(why)
+                    .next("export ANTHROPIC_BASE_URL=https://…    (or unset it)")
+            })?,
+            None => trimmed(file.gateway.upstream).unwrap_or_else(|| DEFAULT_UPSTREAM.to_owned()),
+        };
+        let rehearsal = match &overrides.rehearsal {
+            Some(script) => Some(existing(script)?),
+            None => file.rehearsal.script.map(|script| folder.join(script)),
+        };
+        let cli = match file.claude.cli.as_deref() {
+            None => CliSource::Installed,
+            Some("path") => CliSource::Path,
+            Some(path) => CliSource::File(folder.join(path)),
+        };
+        let mut agents = file.agents;
+        let builtin = AgentDef::builtin();
+        agents.entry(BUILTIN_AGENT.to_owned()).or_insert_with(|| builtin.clone());
+        for (name, agent) in &mut agents {
+            anchor(agent, folder);
+            if agent.title.trim().is_empty() {
+                agent.title = if name == BUILTIN_AGENT { builtin.title.clone() } else { name.clone() };
+            }
+            if agent.description.trim().is_empty() && name == BUILTIN_AGENT {
+                agent.description.clone_from(&builtin.description);
+            }
+        }
+        Ok(Self {
+            file: path,
+            host: overrides.host.or(file.host).unwrap_or(Ipv4Addr::LOCALHOST.into()),
+            port: overrides.port.or(file.port).unwrap_or(DEFAULT_PORT),
+            base_url: trimmed(file.base_url),
+            max_sessions: file.max_sessions.unwrap_or_else(machine::default_max_sessions),
+            log: environment.rust_log.clone().or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
+            claude: Claude { cli, any_version: file.claude.any_version },
+            gateway: Gateway { upstream, api_key: environment.anthropic_api_key.clone() },
+            rehearsal,
+            agents,
+        })
+    }
+}
+
+/// Parses and checks the text of a file whose relative paths start at `folder`.
+///
+/// # Errors
+/// Everything that is wrong.
+pub fn parse(text: &str, folder: &Path) -> Result<FileConfig, Vec<Diagnostic>> {
+    let file: FileConfig = toml::from_str(text).map_err(|error| vec![Diagnostic::of_parser(&error)])?;
+    let diagnostics = check::check(&file, text, folder);
+    if diagnostics.is_empty() { Ok(file) } else { Err(diagnostics) }
+}
+
+fn find(asked: Option<&Path>, data: &DataDir) -> Result<Option<PathBuf>, Failure> {
+    if let Some(asked) = asked {
+        if asked.is_file() {
+            return Ok(Some(asked.to_owned()));
+        }
+        return Err(Failure::new(format!("there is no configuration file {}", asked.display()))
+            .exit(Exit::Config)
+            .why("--config or HOLDPOINT_CONFIG asks for it")
+            .next("holdpoint config example > holdpoint.toml     (to begin with)"));
+    }
+    let here = PathBuf::from(FILE_NAME);
+    let in_data = data.root().join(FILE_NAME);
+    Ok([here, in_data].into_iter().find(|path| path.is_file()))
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    let failed = |why: String| {
+        Failure::new(format!("failed to read the configuration {}", path.display()))
+            .exit(Exit::Config)
+            .why(why)
+    };
+    let bytes = std::fs::read(path).map_err(|error| failed(describe(&error)))?;
+    String::from_utf8(bytes).map_err(|error| failed(error.to_string()))
+}
+
+fn existing(script: &Path) -> Result<PathBuf, Failure> {
+    let absolute = std::path::absolute(script).unwrap_or_else(|_| script.to_owned());
+    if absolute.is_file() {
+        return Ok(absolute);
+    }
+    Err(Failure::new(format!("there is no rehearsal script {}", script.display())).exit(Exit::NotFound))
+}
+
+fn trimmed(url: Option<String>) -> Option<String> {
+    url.map(|url| url.trim().trim_end_matches('/').to_owned())
+}
+
+/// Makes an agent's paths absolute.
+fn anchor(agent: &mut AgentDef, folder: &Path) {
+    for path in agent.claude_folder.iter_mut().chain(&mut agent.rehearsal).chain(&mut agent.plugins) {
+        *path = folder.join(&*path);
+    }
+}
+
+/// An annotated `holdpoint.toml` to begin with.
+pub const EXAMPLE: &str = include_str!("../../../../docs/holdpoint.example.toml");

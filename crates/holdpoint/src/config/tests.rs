@@ -1,0 +1,133 @@
+use super::*;
+
+/// What a person sees for this text of `holdpoint.toml`.
+fn complaint(text: &str) -> String {
+    let diagnostics = parse(text, Path::new("/project")).expect_err("should be refused");
+    diagnostic::failure(Path::new("holdpoint.toml"), text, &diagnostics).to_string()
+}
+
+fn load(text: &str, environment: &Environment, overrides: &Overrides) -> Result<Config, Failure> {
+    let dir = tempfile::tempdir().expect("dir");
+    let file = dir.path().join(FILE_NAME);
+    std::fs::write(&file, text).expect("file");
+    let data = DataDir::locate(Some(&dir.path().join("data")), environment).expect("data");
+    Config::load(Some(&file), &data, environment, overrides)
+}
+
+#[test]
+fn errors_say_where_what_and_what_is_expected() {
+    let cases = [
+        ("an unknown key", "port = 3370\nprot = 3371\n"),
+        ("an unknown table", "[claud]\ncli = \"path\"\n"),
+        ("a key of an agent", "[agents.mine]\ntitel = \"Mine\"\n"),
+        ("nothing near", "[gateway]\nzzz = 1\n"),
+        ("a secret", "[gateway]\napi_key = \"sk-…\"\n"),
+        ("a wrong type", "port = \"3370\"\n"),
+        ("out of range", "port = 70000\n"),
+        ("not an address", "host = \"localhost\"\n"),
+        ("not TOML", "[agents.mine\ntitle = \"Mine\"\n"),
+        ("an open string", "log = \"info\nport = 1\n"),
+        ("twice", "port = 1\nport = 2\n"),
+        ("a length of time", "[agents.mine]\nlinger = \"soon\"\n"),
+        ("a choice", "[agents.mine]\ncompletion = \"persn\"\n"),
+        ("a rule", "[agents.mine.policy]\nallow = [\"Bash(git status\"]\n"),
+        ("a field's type", "[agents.mine]\nform = [{ name = \"a\", type = \"textt\" }]\n"),
+        (
+            "several values",
+            "max_sessions = 0\nbase_url = \"example.org\"\n[gateway]\nupstream = \"ftp://x\"\n",
+        ),
+        ("an agent's name", "[agents.\"My Agent\"]\ntitle = \"Mine\"\n"),
+        (
+            "missing files",
+            "[rehearsal]\nscript = \"nowhere.yaml\"\n[claude]\ncli = \"bin/claude\"\n[agents.a]\nclaude_folder = \".claude\"\nplugins = [\"one\"]\n",
+        ),
+        (
+            "a form",
+            "[agents.a]\nprompt = \"Do {{taks}}\"\nform = [\n  { name = \"task\", type = \"select\" },\n  { name = \"task\" },\n]\n",
+        ),
+        ("a log filter", "log = \"info,a=b=c\"\n"),
+    ];
+    let all: Vec<String> =
+        cases.iter().map(|(what, text)| format!("## {what}\n{}\n", complaint(text))).collect();
+    insta::assert_snapshot!(all.join("\n"));
+}
+
+#[test]
+fn nothing_at_all_is_a_configuration() {
+    let config = load("", &Environment::default(), &Overrides::default()).expect("defaults");
+    assert_eq!((config.port, config.host.to_string()), (DEFAULT_PORT, "127.0.0.1".to_owned()));
+    assert_eq!(config.gateway.upstream, DEFAULT_UPSTREAM);
+    assert_eq!(config.claude, Claude { cli: CliSource::Installed, any_version: false });
+    assert_eq!(config.agents[BUILTIN_AGENT], AgentDef::builtin());
+    assert!(config.max_sessions >= 1);
+}
+
+#[test]
+fn the_command_line_comes_before_the_environment_before_the_file() {
+    let environment = Environment {
+        anthropic_base_url: Some("http://127.0.0.1:9/".into()),
+        anthropic_api_key: Some("sk-secret".to_owned().into()),
+        ..Environment::default()
+    };
+    let overrides = Overrides { port: Some(1), ..Overrides::default() };
+    let text = "port = 2\nlog = \"debug\"\n[gateway]\nupstream = \"http://127.0.0.1:8\"\n";
+    let config = load(text, &environment, &overrides).expect("fits");
+    assert_eq!((config.port, config.log.as_str()), (1, "debug"));
+    assert_eq!(config.gateway.upstream, "http://127.0.0.1:9");
+    assert!(!format!("{config:?}").contains("sk-secret"));
+}
+
+#[test]
+fn paths_are_relative_to_the_file_and_the_builtin_agent_can_be_changed() {
+    let dir = tempfile::tempdir().expect("dir");
+    std::fs::create_dir(dir.path().join(".claude")).expect("folder");
+    std::fs::write(dir.path().join("script.yaml"), "").expect("script");
+    let file = dir.path().join(FILE_NAME);
+    std::fs::write(
+        &file,
+        "[rehearsal]\nscript = \"script.yaml\"\n[agents.claude]\nmodel = \"opus\"\nclaude_folder = \".claude\"\n[agents.b]\n",
+    )
+    .expect("file");
+    let environment = Environment::default();
+    let data = DataDir::locate(Some(dir.path()), &environment).expect("data");
+    // Found in the data folder without being asked for.
+    let config = Config::load(None, &data, &environment, &Overrides::default()).expect("fits");
+    assert_eq!(config.rehearsal, Some(dir.path().join("script.yaml")));
+    let claude = &config.agents[BUILTIN_AGENT];
+    assert_eq!((claude.model.as_str(), claude.title.as_str()), ("opus", "Claude"));
+    assert_eq!(claude.claude_folder, Some(dir.path().join(".claude")));
+    assert_eq!(config.agents["b"].title, "b");
+}
+
+#[test]
+fn the_example_is_a_configuration_and_the_schema_in_docs_is_current() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let example = std::fs::read_to_string(docs.join("holdpoint.example.toml")).expect("example");
+    assert_eq!(example, EXAMPLE);
+    parse(&example, &docs).unwrap_or_else(|errors| panic!("{errors:#?}"));
+    // Also what is commented out must fit, once it is commented in.
+    let all: String = example
+        .lines()
+        .map(|line| line.strip_prefix("#: ").map_or(line, |setting| setting.trim_start()))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let dir = tempfile::tempdir().expect("dir");
+    for file in ["rehearsal.yaml", "claude"] {
+        std::fs::write(dir.path().join(file), "").expect("file");
+    }
+    for folder in [".claude", "plugins/review"] {
+        std::fs::create_dir_all(dir.path().join(folder)).expect("folder");
+    }
+    let file = parse(&all, dir.path()).unwrap_or_else(|errors| {
+        panic!("{}", diagnostic::failure(Path::new("example"), &all, &errors));
+    });
+    assert!(file.agents.len() >= 2 && file.claude.cli.is_some() && file.rehearsal.script.is_some());
+
+    let current = schema();
+    let path = docs.join("holdpoint.schema.json");
+    let stored = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        stored == current,
+        "docs/holdpoint.schema.json is old: holdpoint config schema > docs/holdpoint.schema.json"
+    );
+}

@@ -1,0 +1,57 @@
+//! The one place that reads the environment. Everything else is handed what it needs.
+
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+
+/// What of the environment matters to Holdpoint, apart from `HOLDPOINT_…`, which stand for flags
+/// and are read with them.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// Where programs are looked for.
+    pub path: String,
+    /// The person's folder.
+    pub home: Option<PathBuf>,
+    /// Where programs keep their data.
+    pub xdg_data_home: Option<PathBuf>,
+    /// The key for the model endpoint.
+    pub anthropic_api_key: Option<SecretString>,
+    /// The model endpoint.
+    pub anthropic_base_url: Option<String>,
+    /// The program to edit text with.
+    pub editor: Option<String>,
+    /// Whether a browser could show anything to the person at this terminal.
+    pub has_display: bool,
+    /// What the person set for the log, in place of the configuration.
+    pub rust_log: Option<String>,
+    /// The person wants no colours (<https://no-color.org>).
+    pub no_color: bool,
+}
+
+impl Environment {
+    /// As it is now.
+    #[must_use]
+    pub fn read() -> Self {
+        let remote = var("SSH_CONNECTION").is_some() || var("CI").is_some();
+        let window_system =
+            cfg!(target_os = "macos") || var("DISPLAY").is_some() || var("WAYLAND_DISPLAY").is_some();
+        Self {
+            path: var("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
+            home: var("HOME").map(PathBuf::from),
+            xdg_data_home: var("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute()),
+            anthropic_api_key: var("ANTHROPIC_API_KEY").map(|key| key.trim().to_owned().into()),
+            anthropic_base_url: var("ANTHROPIC_BASE_URL"),
+            editor: var("VISUAL").or_else(|| var("EDITOR")),
+            has_display: window_system && !remote,
+            rust_log: var("RUST_LOG"),
+            no_color: var("NO_COLOR").is_some() || var("TERM").as_deref() == Some("dumb"),
+        }
+    }
+}
+
+/// A variable that is set to something.
+fn var(name: &str) -> Option<String> {
+    #[allow(clippy::disallowed_methods)]
+    let value = std::env::var(name);
+    value.ok().filter(|value| !value.trim().is_empty())
+}

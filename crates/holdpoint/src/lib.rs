@@ -1,0 +1,15 @@
+//! The parts of the `holdpoint` program: its command line, its configuration, the installer of the
+//! Claude CLI, and the composition of the other crates into a control plane.
+
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod data;
+pub mod dialogue;
+pub mod env;
+pub mod failure;
+pub mod install;
+pub mod port;
+pub mod render;
+pub mod serve;
+pub mod term;

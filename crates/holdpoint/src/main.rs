@@ -1,0 +1,30 @@
+//! The program: reads the command line and the environment, and hands over.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use holdpoint::{
+    cli::{self, Cli, Command},
+    env::Environment,
+    failure,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error),
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    if let Command::Worker(args) = &cli.command {
+        return holdpoint_worker::run(&args.spec);
+    }
+    let environment = Environment::read();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(cli::run(cli, environment));
+    // A thread may still wait for a line on stdin: it need not come.
+    runtime.shutdown_background();
+    result
+}

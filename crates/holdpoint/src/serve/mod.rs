@@ -1,0 +1,232 @@
+//! The control plane as one process: the store, the reconciler, the gateway and the web, put together.
+
+mod admin;
+mod models;
+mod people;
+mod record;
+mod secret;
+mod tickets;
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context as _;
+use axum::{Router, serve::ListenerExt as _};
+use holdpoint_control::{Control, ControlOptions, Layout, Shutdown, Tokens};
+use holdpoint_engine::ProcessEngine;
+use holdpoint_gateway::Gateway;
+use holdpoint_model::UnixMs;
+use holdpoint_store::{Store, StoreOptions};
+use holdpoint_web::WebState;
+use tokio::{net::TcpListener, signal::unix::SignalKind};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+pub use admin::{create_link, create_token};
+
+use crate::{
+    config::Config,
+    data::{ControlFile, DataDir, DataLock},
+};
+
+/// Where in the router sessions find their model.
+const GATEWAY_PATH: &str = "/gateway";
+
+/// How long model calls that are under way may take to be recorded when the control plane ends.
+const DRAIN_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long open connections may take to close.
+const CLOSE_WITHIN: Duration = Duration::from_secs(3);
+
+/// Everything that `run` needs.
+#[derive(Debug)]
+pub struct Plan {
+    /// The configuration.
+    pub config: Config,
+    /// The data folder, which exists.
+    pub data: DataDir,
+    /// The Claude CLI's program file.
+    pub cli: PathBuf,
+    /// `PATH` for workers and sessions.
+    pub path: String,
+}
+
+/// What is running, once it answers.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// The panel's address.
+    pub url: String,
+    /// A one-time link that makes the first admin, until there is one.
+    pub first_link: Option<String>,
+    /// A script answers instead of a model.
+    pub rehearsal: bool,
+    /// Workers that were found alive.
+    pub adopted: usize,
+}
+
+/// Why the control plane ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Ctrl-C or `holdpoint down`: workers are parked, nothing stays behind.
+    Down,
+    /// SIGTERM: the service manager restarts us; workers go on and are adopted.
+    Restart,
+}
+
+/// Runs the control plane until it is told to end.
+///
+/// # Errors
+/// When it cannot start; says why.
+pub async fn run(plan: Plan, ready: impl FnOnce(&Running)) -> anyhow::Result<()> {
+    let _lock: DataLock = plan.data.lock()?;
+    let address = SocketAddr::new(plan.config.host, plan.config.port);
+    let listener = TcpListener::bind(address).await.map_err(|error| admin::cannot_listen(address, &error))?;
+    let address = listener.local_addr()?;
+    let store = open(&plan.data).await?;
+    let models = models::Models::new(&plan.config, &plan.data)?;
+    let rehearsal = models.rehearsal;
+    let control = control(&plan, store.clone(), address, rehearsal)?;
+    store.fail_open_calls("the control plane ended before the response was whole").await?;
+
+    let gateway = Gateway::new(
+        Arc::new(tickets::StoreTickets::new(control.clone(), models.default_script())),
+        Arc::new(record::StoreRecorder::new(store.clone())),
+        models.upstream,
+    );
+    let closing = CancellationToken::new();
+    let url = local_url(address);
+    let public = plan.config.base_url.clone().unwrap_or_else(|| url.clone());
+    let web = WebState::new(control.clone(), &public).closing(closing.clone());
+    let router = Router::new()
+        .nest(GATEWAY_PATH, holdpoint_gateway::router(gateway.clone()))
+        .merge(holdpoint_web::router(web));
+
+    let token = people::operator_token(&store, &plan.data).await?;
+    plan.data.write_control(&ControlFile {
+        url: url.clone(),
+        pid: i32::try_from(std::process::id()).context("a process id")?,
+        token,
+    })?;
+    let first_link = people::first_link(&store, &public, now()).await?;
+    let adopted = store.needing_attention().await?.len();
+
+    let mut server = tokio::spawn({
+        let closing = closing.clone();
+        async move {
+            axum::serve(
+                listener.tap_io(|stream| {
+                    let _ = stream.set_nodelay(true);
+                }),
+                router.into_make_service_with_connect_info::<SocketAddr>(),
+            )
+            .with_graceful_shutdown(async move { closing.cancelled().await })
+            .await
+        }
+    });
+    let mut reconciler = tokio::spawn({
+        let control = control.clone();
+        async move { control.run().await }
+    });
+    ready(&Running { url, first_link, rehearsal, adopted });
+    let end = tokio::select! {
+        end = asked_to_end() => end?,
+        ended = &mut server => { ended??; anyhow::bail!("the server ended by itself") }
+        ended = &mut reconciler => { ended??; anyhow::bail!("the reconciler ended by itself") }
+    };
+    info!(?end, "ending");
+    let how = if end == End::Down { Shutdown::EndWorkers } else { Shutdown::LeaveWorkers };
+    // Workers can still tell their last facts while they are being ended.
+    control.shutdown(how).await;
+    let _ = tokio::time::timeout(DRAIN_WITHIN, gateway.drained()).await;
+    closing.cancel();
+    if tokio::time::timeout(CLOSE_WITHIN, &mut server).await.is_err() {
+        server.abort();
+    }
+    plan.data.remove_control();
+    store.close().await;
+    Ok(())
+}
+
+/// Ends the workers of a data folder whose control plane is not running.
+///
+/// # Errors
+/// When the log cannot be read, or a worker cannot be ended.
+pub async fn end_left_behind(plan: Plan) -> anyhow::Result<usize> {
+    let _lock: DataLock = plan.data.lock()?;
+    let store = open(&plan.data).await?;
+    let control = control(&plan, store.clone(), SocketAddr::new(plan.config.host, 0), false)?;
+    let ended = control.end_all_workers().await?;
+    plan.data.remove_control();
+    store.close().await;
+    Ok(ended)
+}
+
+async fn open(data: &DataDir) -> anyhow::Result<Store> {
+    Ok(Store::open(&data.database(), StoreOptions::default()).await?)
+}
+
+fn control(plan: &Plan, store: Store, address: SocketAddr, rehearsal: bool) -> anyhow::Result<Control> {
+    let program = std::env::current_exe().context("failed to find our own program file")?;
+    // Workers and sessions are on this machine, whatever address the panel is reached at.
+    let loopback = SocketAddr::new(
+        if address.ip().is_unspecified() { loopback_of(address) } else { address.ip() },
+        address.port(),
+    );
+    let mut environment = BTreeMap::from([("PATH".to_owned(), plan.path.clone())]);
+    environment.insert("LANG".into(), "C.UTF-8".into());
+    Ok(Control::new(ControlOptions {
+        store,
+        engine: Arc::new(ProcessEngine::new(program, plan.path.clone())),
+        agents: plan.config.agents.clone(),
+        layout: Layout::new(plan.data.root().to_owned()),
+        tokens: Tokens::new(secret::load_or_make(plan.data.root())?),
+        max_sessions: usize::try_from(plan.config.max_sessions).unwrap_or(usize::MAX),
+        worker_url: format!("ws://{loopback}/worker/link"),
+        gateway_url: format!("http://{loopback}{GATEWAY_PATH}"),
+        cli: plan.cli.clone(),
+        environment,
+        rehearsal,
+        now,
+    }))
+}
+
+fn loopback_of(address: SocketAddr) -> IpAddr {
+    if address.is_ipv4() {
+        std::net::Ipv4Addr::LOCALHOST.into()
+    } else {
+        std::net::Ipv6Addr::LOCALHOST.into()
+    }
+}
+
+/// The address as people type it on this machine.
+fn local_url(address: SocketAddr) -> String {
+    if address.ip().is_loopback() || address.ip().is_unspecified() {
+        format!("http://localhost:{}", address.port())
+    } else {
+        format!("http://{address}")
+    }
+}
+
+async fn asked_to_end() -> std::io::Result<End> {
+    let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt())?;
+    let mut terminate = tokio::signal::unix::signal(SignalKind::terminate())?;
+    let mut hangup = tokio::signal::unix::signal(SignalKind::hangup())?;
+    Ok(tokio::select! {
+        _ = interrupt.recv() => End::Down,
+        _ = terminate.recv() => End::Restart,
+        _ = hangup.recv() => {
+            warn!("the terminal is gone: workers go on, `holdpoint up` adopts them");
+            End::Restart
+        }
+    })
+}
+
+fn now() -> UnixMs {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMs::try_from(since_epoch.as_millis()).unwrap_or(UnixMs::MAX)
+}
