@@ -1,0 +1,67 @@
+//! The processes of an execution, found by the mark in their environment.
+
+use std::path::Path;
+
+/// Which part of an incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The worker.
+    Worker,
+    /// The Claude CLI and everything that it started.
+    Session,
+}
+
+impl Part {
+    fn mark(self) -> &'static str {
+        match self {
+            Self::Worker => "HOLDPOINT_WORKER=",
+            Self::Session => "HOLDPOINT_SESSION=",
+        }
+    }
+}
+
+/// The processes of one part of an execution, of every incarnation.
+#[must_use]
+pub fn of(execution: &str, part: Part) -> Vec<u32> {
+    let mark = format!("{}{execution}/", part.mark());
+    matching(|variable| variable.starts_with(mark.as_bytes()))
+}
+
+/// Kills processes with -9.
+pub fn kill(pids: &[u32]) {
+    for pid in pids {
+        if let Some(pid) = i32::try_from(*pid).ok().and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// Kills every worker and session of a data folder.
+pub fn kill_all_of(data: &Path) {
+    for entry in std::fs::read_dir(data.join("executions")).into_iter().flatten().flatten() {
+        let id = entry.file_name().to_string_lossy().into_owned();
+        for _ in 0..50 {
+            let left = [of(&id, Part::Worker), of(&id, Part::Session)].concat();
+            if left.is_empty() {
+                break;
+            }
+            kill(&left);
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+}
+
+/// Living processes with a matching variable.
+fn matching(fits: impl Fn(&[u8]) -> bool) -> Vec<u32> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Ok(environ) = std::fs::read(entry.path().join("environ")) else { continue };
+        let state = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let alive = state.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']));
+        if alive && environ.split(|byte| *byte == 0).any(&fits) {
+            found.push(pid);
+        }
+    }
+    found
+}

@@ -1,0 +1,70 @@
+//! What tests need on the machine: the real Claude CLI, and a real browser.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{bail, ensure};
+
+use crate::run;
+
+/// Where tests look for the CLI, below the target folder.
+const CLI_FOLDER: &str = "test-tools/claude-2.1.330";
+
+/// Installs what is missing.
+pub(crate) fn install() -> anyhow::Result<()> {
+    claude()?;
+    chromium()
+}
+
+/// By the program's own installer, so that it is used every time.
+fn claude() -> anyhow::Result<()> {
+    let folder = target_dir()?.join(CLI_FOLDER);
+    if folder.join("claude").is_file() {
+        return Ok(());
+    }
+    let folder = folder.display().to_string();
+    run::cargo(&["run", "--quiet", "-p", "holdpoint", "--", "cli", "install", "--to", &folder])
+}
+
+/// The folder that cargo builds into: this program is in `<target>/<profile>`.
+pub(crate) fn target_dir() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    match own.ancestors().nth(2) {
+        Some(target) => Ok(target.to_owned()),
+        None => bail!("{} is in no target folder", own.display()),
+    }
+}
+
+fn chromium() -> anyhow::Result<()> {
+    if has("chromium") && has("chromedriver") {
+        return Ok(());
+    }
+    ensure!(
+        Path::new("/usr/bin/apt-get").exists(),
+        "the browser tests need Chromium and its driver: install `chromium` and `chromedriver` so that both are on the PATH"
+    );
+    for args in [
+        &["update", "-q"][..],
+        &["install", "-y", "-q", "--no-install-recommends", "chromium", "chromium-driver"],
+    ] {
+        let mut command = if is_root() { Command::new("apt-get") } else { Command::new("sudo") };
+        if !is_root() {
+            command.arg("apt-get");
+        }
+        command.args(args).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+        run::program(command, &format!("apt-get {}", args.join(" ")))?;
+    }
+    Ok(())
+}
+
+fn has(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    found.is_ok_and(|status| status.success())
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|output| output.stdout.starts_with(b"0\n"))
+}
