@@ -33,9 +33,6 @@ const MAX_NAME_CHARS: usize = 120;
 /// Writes the files and returns their paths relative to the workspace. A name that is taken gets
 /// a number; nothing is overwritten.
 pub(crate) fn place(workspace: &Path, files: &[Attachment]) -> io::Result<Vec<String>> {
-    if files.is_empty() {
-        return Ok(Vec::new());
-    }
     // A session may put a link in the folder's place at any moment: each step is opened from the
     // one before, without following links, so that no file leaves the workspace.
     let workspace = open(workspace, FOLDER_FLAGS, Mode::empty())?;

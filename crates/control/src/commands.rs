@@ -141,14 +141,7 @@ impl Control {
         let prompt = definition.first_message(&new.inputs).map_err(StartError::Invalid)?;
         let id = ExecutionId(Uuid::now_v7());
         let rehearsal = self.rehearsal() || definition.rehearsal.is_some();
-        let workspace = self.workspace(id);
-        let files = new.files;
-        let files = if files.is_empty() {
-            Vec::new()
-        } else {
-            self.inner.options.layout.create_workspace(id).map_err(StartError::Attachment)?;
-            blocking(move || attach::place(&workspace, &files)).await.map_err(StartError::Attachment)?
-        };
+        let files = self.place(id, new.files).await.map_err(StartError::Attachment)?;
         let created = Created {
             agent: new.agent,
             definition,
@@ -207,9 +200,7 @@ impl Control {
         let row = self.store().hold(hold).await?.ok_or(DecideError::Unknown)?;
         // Looked at first, so that an answer which comes too late leaves no files behind.
         if row.hold.state == HoldState::Open && !files.is_empty() {
-            let workspace = self.workspace(row.execution);
-            request.files =
-                blocking(move || attach::place(&workspace, &files)).await.map_err(DecideError::Attachment)?;
+            request.files = self.place(row.execution, files).await.map_err(DecideError::Attachment)?;
         }
         self.decide(hold, request, by).await
     }
@@ -251,13 +242,22 @@ impl Control {
         by: Actor,
     ) -> Result<Arc<Execution>, CommandError> {
         let execution = self.store().execution(id).await?.ok_or(CommandError::Unknown)?;
-        let files = if files.is_empty() || execution.status.is_final() {
-            Vec::new()
-        } else {
-            let workspace = self.workspace(id);
-            blocking(move || attach::place(&workspace, &files)).await.map_err(CommandError::Attachment)?
-        };
+        let files = if execution.status.is_final() { Vec::new() } else { files };
+        let files = self.place(id, files).await.map_err(CommandError::Attachment)?;
         Ok(self.store().apply(id, Command::Message { text, files, mode, by }).await?.execution)
+    }
+
+    /// Puts attached files into an execution's workspace, which is not there before its first worker.
+    async fn place(&self, id: ExecutionId, files: Vec<Attachment>) -> std::io::Result<Vec<String>> {
+        if files.is_empty() {
+            return Ok(Vec::new());
+        }
+        let layout = self.inner.options.layout.clone();
+        blocking(move || {
+            layout.create_workspace(id)?;
+            attach::place(&layout.workspace(id), &files)
+        })
+        .await
     }
 
     /// Stops the present turn.
