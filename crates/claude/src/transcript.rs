@@ -54,6 +54,11 @@ pub struct Entry {
     pub parent: Option<Uuid>,
     /// The API's id of an assistant message; its blocks are entries of their own.
     pub message_id: Option<String>,
+    /// The uuid that a user message in it was sent with: its own id, or, for a message that reached a
+    /// running turn, the one that its attachment names (seen with 2.1.330).
+    pub user_message: Option<Uuid>,
+    /// Where its line begins, in bytes from the start of the file.
+    pub offset: u64,
     /// It belongs to a subagent.
     pub is_sidechain: bool,
     /// Tool calls in it: id and name.
@@ -77,9 +82,14 @@ impl Transcript {
     /// Reads the bytes of a transcript.
     pub fn parse(bytes: &[u8]) -> Self {
         let torn = !bytes.is_empty() && !bytes.ends_with(b"\n");
-        let lines = bytes.split(|byte| *byte == b'\n');
-        let entries =
-            lines.filter_map(|line| Some(Entry::read(serde_json::from_slice(line).ok()?))).collect();
+        let mut entries = Vec::new();
+        let mut offset = 0;
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if let Ok(raw) = serde_json::from_slice(line) {
+                entries.push(Entry::read(raw, offset));
+            }
+            offset += line.len() as u64;
+        }
         Self { entries, torn }
     }
 
@@ -95,7 +105,23 @@ impl Transcript {
 
     /// Whether a user message with this uuid arrived.
     pub fn contains_user_message(&self, uuid: Uuid) -> bool {
-        self.entries.iter().any(|entry| entry.kind == "user" && entry.uuid == Some(uuid))
+        self.entries.iter().any(|entry| entry.user_message == Some(uuid))
+    }
+
+    /// Where the answer begins that the session ends with, if it ends with one that calls no tool; in
+    /// bytes from the start of the file.
+    ///
+    /// Resumed from there, the CLI (2.1.330) takes the turn for complete and does nothing, although its
+    /// `result` may never have been told, or the answer's tool calls never written. Without that answer
+    /// it asks the model again.
+    pub fn closing_answer(&self) -> Option<u64> {
+        let spoken = |entry: &&Entry| {
+            !entry.is_sidechain && (entry.kind == "assistant" || entry.kind == "user" || entry.user_message.is_some())
+        };
+        let last = self.entries.iter().rev().find(spoken).filter(|last| last.kind == "assistant")?;
+        let of_it = |entry: &&Entry| entry.kind == "assistant" && entry.message_id == last.message_id;
+        let calls = self.entries.iter().filter(of_it).any(|entry| !entry.tool_uses.is_empty());
+        self.entries.iter().find(of_it).filter(|_| !calls).map(|first| first.offset)
     }
 
     /// Whether the model's call with this id is there.
@@ -121,12 +147,22 @@ impl Transcript {
 }
 
 impl Entry {
-    fn read(raw: Value) -> Self {
+    fn read(raw: Value, offset: u64) -> Self {
         let uuid = |key: &str| raw[key].as_str().and_then(|id| id.parse().ok());
         let blocks = raw["message"]["content"].as_array().map(Vec::as_slice).unwrap_or_default();
         let text = |value: &Value| value.as_str().map(str::to_owned);
+        let absorbed = &raw["attachment"];
+        let user_message = match raw["type"].as_str() {
+            Some("user") => uuid("uuid"),
+            Some("attachment") if absorbed["type"] == "queued_command" => {
+                absorbed["source_uuid"].as_str().and_then(|id| id.parse().ok())
+            }
+            _ => None,
+        };
         Self {
             kind: text(&raw["type"]).unwrap_or_default(),
+            user_message,
+            offset,
             uuid: uuid("uuid"),
             parent: uuid("parentUuid"),
             message_id: text(&raw["message"]["id"]),
@@ -179,6 +215,29 @@ mod tests {
         assert_eq!(transcript.tool_result("t1").unwrap().text(), "ok");
         assert!(transcript.contains_user_message(SENT.parse().unwrap()));
         assert!(!transcript.contains_user_message("22222222-2222-4222-8222-222222222222".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_message_that_reached_a_running_turn_is_one() {
+        let line = format!(r#"{{"type":"attachment","uuid":"22222222-2222-4222-8222-222222222222","attachment":{{"type":"queued_command","prompt":"x","source_uuid":"{SENT}"}}}}"#);
+        let transcript = Transcript::parse(line.as_bytes());
+        assert!(transcript.contains_user_message(SENT.parse().unwrap()));
+        assert!(!transcript.contains_user_message("22222222-2222-4222-8222-222222222222".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_closing_answer_is_one_without_calls() {
+        let user = format!(r#"{{"type":"user","uuid":"{SENT}","message":{{"content":"hi"}}}}"#);
+        let block = |id: &str, block: &str| format!(r#"{{"type":"assistant","message":{{"id":"{id}","content":[{block}]}}}}"#);
+        let (text, call) = (r#"{"type":"text","text":"x"}"#, r#"{"type":"tool_use","id":"t1","name":"Bash","input":{}}"#);
+        let note = r#"{"type":"last-prompt"}"#.to_owned();
+        let closing = |lines: &[String]| Transcript::parse((lines.join("\n") + "\n").as_bytes()).closing_answer();
+        let first = user.len() as u64 + 1;
+        assert_eq!(closing(&[user.clone(), block("m", text), block("m", text), note.clone()]), Some(first));
+        assert_eq!(closing(&[user.clone(), block("m", text), block("m", call), note.clone()]), None);
+        assert_eq!(closing(&[user.clone(), block("m", call), block("m", text)]), None);
+        assert_eq!(closing(&[user.clone(), block("m", text), user.clone()]), None);
+        assert_eq!(closing(&[user, note]), None);
     }
 
     #[test]

@@ -90,6 +90,7 @@ impl Inner {
             turn_messages,
             known_results: self.known_results(state).await?,
             known_blocks: self.known_blocks(state).await?,
+            background: definition.background,
             policy: definition.policy.clone(),
             model: definition.model.clone(),
             system_prompt: definition.system_prompt.clone(),

@@ -5,6 +5,7 @@
 //! Here is only the doing, and all of it may be done again after a crash at any line.
 
 mod attach;
+mod clock;
 mod commands;
 mod launch;
 mod layout;
@@ -34,7 +35,7 @@ pub use links::{LinkRefused, WorkerLink};
 pub use reconcile::Shutdown;
 pub use tokens::{Purpose, Tokens};
 
-use crate::{links::Links, places::Places, reconcile::Work};
+use crate::{clock::Clock, links::Links, places::Places, reconcile::Work};
 
 /// How many deltas a slow viewer may lag behind before it loses some; they are for the eye only.
 const DELTAS_KEPT: usize = 512;
@@ -78,6 +79,7 @@ pub(crate) struct Inner {
     pub(crate) links: Links,
     pub(crate) places: Places,
     pub(crate) work: Work,
+    pub(crate) clock: Clock,
     deltas: Mutex<HashMap<ExecutionId, broadcast::Sender<Delta>>>,
     pub(crate) started_at: UnixMs,
     pub(crate) stopping: CancellationToken,
@@ -110,6 +112,7 @@ impl Control {
                 links: Links::default(),
                 places,
                 work: Work::default(),
+                clock: Clock::default(),
                 deltas: Mutex::default(),
                 started_at,
                 stopping: CancellationToken::new(),

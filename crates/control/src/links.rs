@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
@@ -32,6 +35,8 @@ const MAX_FACTS_AT_ONCE: usize = 512;
 #[derive(Debug, Default)]
 pub(crate) struct Links {
     by_execution: Mutex<HashMap<ExecutionId, Link>>,
+    /// Connections so far: no two have the same number, whatever came in between.
+    connections: AtomicU64,
 }
 
 #[derive(Clone, Debug)]
@@ -55,11 +60,15 @@ impl Links {
         lock(&self.by_execution).get(&id.execution).is_some_and(|link| link.incarnation == id.incarnation)
     }
 
-    fn put(&self, id: WorkerId, since: UnixMs, down: mpsc::Sender<Down>) -> u64 {
+    /// None while a later incarnation is connected.
+    fn put(&self, id: WorkerId, since: UnixMs, down: mpsc::Sender<Down>) -> Option<u64> {
         let mut links = lock(&self.by_execution);
-        let number = links.get(&id.execution).map_or(1, |link| link.number + 1);
+        if links.get(&id.execution).is_some_and(|link| link.incarnation > id.incarnation) {
+            return None;
+        }
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
         links.insert(id.execution, Link { incarnation: id.incarnation, number, since, down });
-        number
+        Some(number)
     }
 
     fn remove(&self, id: WorkerId, number: u64) {
@@ -146,16 +155,24 @@ impl WorkerLink {
         if (WorkerId { execution, incarnation }) != self.id {
             return refuse("the hello is not of the worker whose token it came with".into()).await;
         }
+        // Connected first, looked at afterwards: whatever is committed from now on is sent here, and what
+        // was committed before is seen. What comes both ways the worker takes once.
+        let Some(number) = inner.links.put(self.id, inner.now(), down.clone()) else {
+            return refuse("another incarnation acts".into()).await;
+        };
         let state = match inner.options.store.execution(execution).await {
             Ok(Some(state)) if state.incarnation == incarnation && state.residency.has_worker() => state,
-            Ok(_) => return refuse("another incarnation acts, or none".into()).await,
+            Ok(_) => {
+                inner.links.remove(self.id, number);
+                return refuse("another incarnation acts, or none".into()).await;
+            }
             Err(error) => {
                 // Not refused: it may come back when the log can be read again.
                 warn!(worker = %self.id, %error, "failed to read the log for a worker");
+                inner.links.remove(self.id, number);
                 return;
             }
         };
-        let number = inner.links.put(self.id, inner.now(), down.clone());
         inner.places.hold(execution, incarnation);
         let mut greeting = vec![Down::Welcome { acked: state.worker_seq, lease_ms: LEASE_MS }];
         greeting.extend(unseen(&state, &releases, &messages));

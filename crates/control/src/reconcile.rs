@@ -10,7 +10,7 @@ use std::{
 
 use holdpoint_engine::WorkerId;
 use holdpoint_model::{
-    Command, Execution, ExecutionId, HumanDuration, Residency, UnixMs,
+    Actor, Command, Completion, Execution, ExecutionId, HumanDuration, Refusal, Residency, UnixMs,
     command::Gone,
     event::Problem,
     execution::Need,
@@ -25,6 +25,7 @@ use crate::{
     launch::LaunchError,
     links::{release_frame, send_frame},
     lock,
+    recover::LeftBehind,
 };
 
 /// How often everything that needs attention is looked at, whatever was or was not hinted.
@@ -41,6 +42,9 @@ const DUE_AT_ONCE: u32 = 256;
 
 /// An interrupt that shows no effect for so long is sent again.
 const INTERRUPT_AGAIN_MS: i64 = 3_000;
+
+/// How long an agent that says itself when it is done waits for a background task that gives no sign.
+const BACKGROUND_PATIENCE_MS: i64 = 30 * 60 * 1000;
 
 /// When others wait for a place, an execution that waits for people keeps its worker only so long.
 const MIN_LINGER_MS: i64 = 2_000;
@@ -152,20 +156,38 @@ impl Control {
 
 impl Control {
     /// Ends every worker that the log knows, for a data folder whose control plane is not running.
-    /// Returns how many there were.
+    /// Returns how many have ended, and those of which something still runs.
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub async fn end_all_workers(&self) -> Result<usize, holdpoint_store::StoreError> {
+    pub async fn end_all_workers(&self) -> Result<(usize, Vec<WorkerId>), holdpoint_store::StoreError> {
         let store = &self.inner.options.store;
-        let mut ended = 0;
+        let (mut ended, mut still_there) = (0, Vec::new());
         for id in store.needing_attention().await? {
             if let Some(state) = store.execution(id).await?.filter(|state| state.residency.has_worker()) {
                 self.inner.end_worker(&state, Gone::Parked).await;
-                ended += 1;
+                // Looks again: only an engine that says so has nothing of it left.
+                let worker = WorkerId { execution: id, incarnation: state.incarnation };
+                match self.inner.options.engine.end(worker).await {
+                    Ok(()) => ended += 1,
+                    Err(_) => still_there.push(worker),
+                }
             }
         }
-        Ok(ended)
+        Ok((ended, still_there))
+    }
+}
+
+/// A hole in a journal: what it does not say may have happened, so nothing can go on from it.
+fn journal_damaged(state: &Execution, expected: u64, got: u64) -> Problem {
+    Problem {
+        code: "journal_damaged".into(),
+        title: "the journal of a lost worker is damaged".into(),
+        detail: format!(
+            "Worker {} was lost, and its journal goes on with fact {got} where {expected} should be: what ran in between is unknown.",
+            state.incarnation
+        ),
+        hint: "The transcript and the files are kept. Check the disk that holds the data folder, look at what the agent did, then start the conversation again.".into(),
     }
 }
 
@@ -182,6 +204,9 @@ impl Inner {
             self.work.mark(id);
         }
         let now = self.now();
+        if !self.clock.is_steady(now) {
+            return Ok(());
+        }
         for (execution, hold) in self.options.store.due_holds(now, DUE_AT_ONCE).await? {
             // Refused if it was answered in the meantime: answers and expiries compete in the log.
             match self.options.store.apply(execution, Command::Expire { hold }).await {
@@ -217,6 +242,10 @@ impl Inner {
         }
         if let Some(error) = self.over_a_limit(&state) {
             self.apply(&state, Command::Fail { error }).await?;
+            return Ok(());
+        }
+        if self.waits_in_vain(&state) {
+            self.apply(&state, Command::Finish { by: Actor::system("agent") }).await?;
             return Ok(());
         }
         for need in state.next() {
@@ -393,8 +422,18 @@ impl Inner {
     /// Notes in the log that a worker is gone, after what it left has been brought in.
     async fn worker_gone(&self, state: &Execution, how: Gone) -> Result<(), ApplyError> {
         match self.take_over_remains(state).await {
-            Ok(()) | Err(ApplyError::Refused(_)) => {}
-            Err(error) => return Err(error),
+            Ok(()) => {}
+            // Somebody else has noted the loss meanwhile.
+            Err(LeftBehind::Apply(ApplyError::Refused(Refusal::Stale(_) | Refusal::Fenced { .. }))) => {}
+            Err(LeftBehind::Apply(ApplyError::Refused(Refusal::Gap { expected, got }))) => {
+                self.apply(state, Command::Fail { error: journal_damaged(state, expected, got) }).await?;
+            }
+            Err(LeftBehind::Apply(error)) => return Err(error),
+            Err(error @ LeftBehind::Unreadable(_)) => {
+                // Concluding anything now could run a tool twice: the next pass tries again.
+                error!(execution = %state.id, %error, "a worker that is gone cannot be settled yet");
+                return Ok(());
+            }
         }
         if let Gone::Lost { reason } = &how {
             warn!(execution = %state.id, incarnation = state.incarnation, %reason, "worker lost");
@@ -415,7 +454,7 @@ impl Inner {
     /// The limit on time that an execution has passed. One that waits for people is looked at
     /// again when its hold expires, which is never later than the end of its wall-clock time.
     fn over_a_limit(&self, state: &Execution) -> Option<Problem> {
-        if state.status.is_final() {
+        if state.status.is_final() || !self.clock.is_steady(self.now()) {
             return None;
         }
         let passed = |since: UnixMs, limit: Option<HumanDuration>| {
@@ -443,6 +482,18 @@ impl Inner {
             "idle_limit",
             format!("the session gave no sign of life for {limit} while it was working"),
         ))
+    }
+
+    /// An agent that is done, but for tasks in the background that do not come to an end: a server that it
+    /// started, say.
+    fn waits_in_vain(&self, state: &Execution) -> bool {
+        state.idle
+            && state.background > 0
+            && state.turn.is_none()
+            && state.messages.is_empty()
+            && !state.status.is_final()
+            && state.definition.completion == Completion::Auto
+            && self.now() - state.updated_at >= BACKGROUND_PATIENCE_MS
     }
 
     fn should_park(&self, state: &Execution) -> bool {

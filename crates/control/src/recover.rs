@@ -10,24 +10,35 @@ use holdpoint_model::{
     event::ToolResult,
     wire::{Fact, JOURNAL_FILE, JournalLine, MAX_TOOL_RESULT_BYTES, NumberedFact, read_journal},
 };
-use holdpoint_store::ApplyError;
-use tracing::{info, warn};
+use holdpoint_store::{ApplyError, StoreError};
+use thiserror::Error;
+use tracing::info;
 
 use crate::{Inner, Layout, commands::blocking};
+
+/// Why what a worker left could not be brought in. Nothing may be concluded from its absence then.
+#[derive(Debug, Error)]
+pub(crate) enum LeftBehind {
+    #[error("failed to read what a worker left behind: {0}")]
+    Unreadable(io::Error),
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
+
+impl From<StoreError> for LeftBehind {
+    fn from(error: StoreError) -> Self {
+        Self::Apply(error.into())
+    }
+}
 
 impl Inner {
     /// Brings into the log what the worker had journaled and what the transcript shows, as facts
     /// of that incarnation. Safe to repeat: facts carry their numbers.
-    pub(crate) async fn take_over_remains(&self, state: &Execution) -> Result<(), ApplyError> {
+    pub(crate) async fn take_over_remains(&self, state: &Execution) -> Result<(), LeftBehind> {
         let id = WorkerId { execution: state.id, incarnation: state.incarnation };
         let journal = self.options.layout.run(id.execution, id.incarnation).join(JOURNAL_FILE);
-        let text = match blocking(move || read_lossy(&journal)).await {
-            Ok(text) => text,
-            Err(error) => {
-                warn!(worker = %id, %error, "failed to read a worker's journal");
-                String::new()
-            }
-        };
+        // A journal that cannot be read is not an empty one: it may say that an answer was written.
+        let text = blocking(move || read_lossy(&journal)).await.map_err(LeftBehind::Unreadable)?;
         let facts: Vec<NumberedFact> = read_journal(&text)
             .into_iter()
             .filter_map(|line| match line {
@@ -41,7 +52,7 @@ impl Inner {
             last = self.options.store.append_facts(id.execution, id.incarnation, facts).await?.up_to;
         }
         let Some(now) = self.options.store.execution(id.execution).await? else { return Ok(()) };
-        let found = self.results_on_disk(&now).await;
+        let found = self.results_on_disk(&now).await.map_err(LeftBehind::Unreadable)?;
         if !found.is_empty() {
             info!(worker = %id, facts = found.len(), "taking over results from the transcript");
             let at = self.now();
@@ -53,11 +64,11 @@ impl Inner {
     }
 
     /// Results and messages that the session has on disk and the log does not have.
-    async fn results_on_disk(&self, state: &Execution) -> Vec<Fact> {
+    async fn results_on_disk(&self, state: &Execution) -> io::Result<Vec<Fact>> {
         let home = self.options.layout.home(state.id);
         let config = Layout::claude_config(&home);
         let state = state.clone();
-        let facts = blocking(move || {
+        blocking(move || {
             let Some(path) = transcript::find(&config, state.session.0) else { return Ok(Vec::new()) };
             let transcript = transcript::Transcript::read(&path)?;
             let mut facts = Vec::new();
@@ -85,11 +96,7 @@ impl Inner {
             }
             Ok(facts)
         })
-        .await;
-        facts.unwrap_or_else(|error| {
-            warn!(%error, "failed to read a transcript");
-            Vec::new()
-        })
+        .await
     }
 }
 

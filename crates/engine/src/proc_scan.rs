@@ -5,6 +5,7 @@ use std::{
     collections::HashMap,
     fs,
     io::{self, Read as _},
+    path::Path,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -31,10 +32,13 @@ pub(crate) fn scan() -> io::Result<HashMap<WorkerId, Found>> {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
             continue;
         };
-        // A process may end, or belong to somebody else, at any moment: it is not one of ours then.
-        let Ok(file) = fs::File::open(entry.path().join("environ")) else { continue };
-        let mut environ = Vec::new();
-        if file.take(MAX_ENVIRON_BYTES).read_to_end(&mut environ).is_err() || is_zombie(pid) {
+        let environ = match environ(&entry.path().join("environ")) {
+            Ok(environ) => environ,
+            Err(error) if is_not_ours(&error) => continue,
+            // Anything else (no more file handles, say) must not make a living worker look dead.
+            Err(error) => return Err(error),
+        };
+        if is_zombie(pid) {
             continue;
         }
         for variable in environ.split(|byte| *byte == 0) {
@@ -54,6 +58,18 @@ pub(crate) fn scan() -> io::Result<HashMap<WorkerId, Found>> {
         }
     }
     Ok(found)
+}
+
+fn environ(path: &Path) -> io::Result<Vec<u8>> {
+    let mut environ = Vec::new();
+    fs::File::open(path)?.take(MAX_ENVIRON_BYTES).read_to_end(&mut environ)?;
+    Ok(environ)
+}
+
+/// A process may end, or belong to somebody else, at any moment.
+fn is_not_ours(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+        || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
 
 fn is_zombie(pid: i32) -> bool {

@@ -117,7 +117,11 @@ impl Desk {
     pub(crate) fn take(&self, id: CallId, asked: &Asked) -> bool {
         let mut inner = self.lock();
         let deliveries = inner.deliveries.entry(asked.execution).or_default();
-        if deliveries.incarnation != asked.incarnation {
+        if deliveries.incarnation > asked.incarnation {
+            // Of a session that was replaced: its last bytes are refused, whatever it takes.
+            return true;
+        }
+        if deliveries.incarnation < asked.incarnation {
             *deliveries = Deliveries { incarnation: asked.incarnation, to: HashMap::new() };
         }
         let delivery = deliveries.to.entry(id).or_insert_with(|| Delivery::To(asked.thread.clone()));

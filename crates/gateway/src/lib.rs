@@ -36,5 +36,5 @@ pub use record::{Failure, Footprint, NewCall, RecordError, Recorded, RecordedCal
 pub use rehearsal::{Rehearsal, Script};
 pub use serve::{Gateway, router};
 pub use thread::{Line, Place, Thread};
-pub use ticket::{Ticket, Tickets};
+pub use ticket::{Ticket, Tickets, TicketsError};
 pub use upstream::{Call, Reply, Switch, Upstream, UpstreamError};

@@ -26,7 +26,7 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use uuid::Uuid;
 
 use crate::{
-    Gateway, MemoryRecorder, Rehearsal, Script, Ticket, Tickets, Upstream,
+    Gateway, MemoryRecorder, Rehearsal, Script, Ticket, Tickets, TicketsError, Upstream,
     rehearsal::{Always, Journal},
 };
 
@@ -57,7 +57,7 @@ impl TestTickets {
 }
 
 impl Tickets for TestTickets {
-    fn check<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Option<Ticket>> {
+    fn check<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Option<Ticket>, TicketsError>> {
         let named = token
             .split_once('.')
             .and_then(|(execution, incarnation)| Some((execution.parse().ok()?, incarnation.parse().ok()?)));
@@ -65,7 +65,7 @@ impl Tickets for TestTickets {
         let fence = self.fences.lock().unwrap_or_else(PoisonError::into_inner).get(&execution).copied();
         let acts = fence.is_none_or(|fence| incarnation >= fence);
         let ticket = Ticket { execution, incarnation, rehearsal_script: Some("test".into()) };
-        std::future::ready(acts.then_some(ticket)).boxed()
+        std::future::ready(Ok(acts.then_some(ticket))).boxed()
     }
 }
 

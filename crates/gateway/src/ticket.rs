@@ -18,8 +18,14 @@ pub struct Ticket {
 /// Knows the tokens that have been given out.
 pub trait Tickets: Send + Sync + 'static {
     /// The token's ticket; none when it is unknown, or its incarnation was fenced off by a higher one.
-    fn check<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Option<Ticket>>;
+    fn check<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Option<Ticket>, TicketsError>>;
 }
+
+/// Whether a token is good cannot be said right now. The session is told to try again: to call its
+/// token wrong would end its turn.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("this session's token cannot be checked right now: {0}")]
+pub struct TicketsError(pub String);
 
 /// The token in a request: `x-api-key`, which the CLI sends for `ANTHROPIC_API_KEY`, or a bearer token,
 /// which it sends for `ANTHROPIC_AUTH_TOKEN`.

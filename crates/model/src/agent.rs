@@ -31,6 +31,10 @@ pub struct AgentDef {
     pub policy: Policy,
     /// Whether a person or the agent says that it is done.
     pub completion: Completion,
+    /// Whether the agent may leave work running in the background: shells, subagents that work beside
+    /// it. Such a conversation keeps its worker for as long as that work goes on, and what runs is lost
+    /// with the worker. Without it every tool is waited for.
+    pub background: bool,
     /// How long a worker stays warm while everything waits for people, as in `"2m"`; then it ends
     /// and only rows and files remain until somebody answers.
     pub linger: Option<HumanDuration>,

@@ -132,6 +132,15 @@ impl std::fmt::Debug for DecideCtx<'_> {
     }
 }
 
+/// How the refusal of a model call for its cost begins. It comes back as the text of a failed turn, and
+/// is known by this.
+pub const BUDGET_USED_UP: &str = "the budget of this conversation is used up";
+
+#[allow(clippy::cast_precision_loss)]
+fn dollars(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}
+
 /// Why a command was refused. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum Refusal {
@@ -176,6 +185,19 @@ pub enum Refusal {
         told: Incarnation,
         /// Who acts.
         current: Incarnation,
+    },
+    /// What was spent and what the next call may cost do not fit into the budget.
+    #[error(
+        "{BUDGET_USED_UP}: it is ${:.2}, ${:.2} is spent or set aside for calls under way, and the next call may cost up to ${:.2}",
+        dollars(*.budget_micros), dollars(*.spent_micros), dollars(*.call_micros)
+    )]
+    OverBudget {
+        /// The agent's budget, in millionths of a US dollar.
+        budget_micros: u64,
+        /// What is spent, and set aside for calls under way.
+        spent_micros: u64,
+        /// What the refused call may cost.
+        call_micros: u64,
     },
     /// A worker left out a number.
     #[error("a fact is missing: expected number {expected}, got {got}")]

@@ -211,8 +211,15 @@ pub enum EventBody {
         /// The CLI's word for the error.
         error: String,
     },
-    /// The agent's turn is over.
+    /// The agent's turn is over. Others may follow by themselves; see [`Self::SessionIdle`].
     TurnEnded(TurnResult),
+    /// The session has nothing to do any more but what runs in the background.
+    SessionIdle,
+    /// So many tasks run in the background now.
+    BackgroundChanged {
+        /// How many.
+        running: u32,
+    },
     /// What the session made or changed in its workspace.
     FilesCollected {
         /// Every result file there is now.
@@ -300,6 +307,8 @@ impl EventBody {
             Self::ModelCall(_) => "model_call",
             Self::ApiRetry { .. } => "api_retry",
             Self::TurnEnded(_) => "turn_ended",
+            Self::SessionIdle => "session_idle",
+            Self::BackgroundChanged { .. } => "background_changed",
             Self::FilesCollected { .. } => "files_collected",
             Self::InterruptRequested { .. } => "interrupt_requested",
             Self::FinishRequested { .. } => "finish_requested",
@@ -457,6 +466,9 @@ pub struct ModelCall {
     /// The stream ended before the model was done.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub incomplete: bool,
+    /// Nobody saw what came back, so the cost is what was set aside for it: at most that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
 }
 
 /// How a turn ended.
@@ -473,9 +485,6 @@ pub struct TurnResult {
     pub structured: Option<Value>,
     /// Model calls in this turn.
     pub num_turns: u32,
-    /// Tasks that go on in the background; more turns will follow by themselves.
-    #[serde(default)]
-    pub background: u32,
     /// The HTTP status of an API failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_status: Option<u16>,

@@ -56,6 +56,10 @@ pub struct Subject {
     /// The raw input; null for a reply.
     #[serde(default)]
     pub input: Value,
+    /// Where its path leads, links followed: `./…` in the working directory, `~/…` in the session's
+    /// own home; absent for anywhere else, and for tools without a path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// The digest of `input`: what a decision is bound to.
     pub digest: Digest,
     /// The CLI's one-line description, if it gave one.
@@ -80,12 +84,19 @@ impl Subject {
             tool: String::new(),
             tool_use_id: None,
             input: Value::Null,
+            place: None,
             digest: Digest::of(&Value::Null),
             description: None,
             agent_id: None,
             grant: None,
             caution: None,
         }
+    }
+
+    /// Whether it is of the kind that a rule names.
+    #[must_use]
+    pub fn is_of(&self, rule: &Rule) -> bool {
+        rule.matches(&self.tool, &self.input, self.place.as_deref())
     }
 }
 

@@ -9,6 +9,10 @@ use serde_json::Value;
 /// A pattern over tool uses: `Tool`, or `Tool(pattern)` on the tool's main argument, with `*` for
 /// any run of characters. `*` alone matches every tool; `mcp__server__*` every tool of a server.
 ///
+/// For tools that read and write files, `Tool(./…)` speaks of files in the working directory and
+/// `Tool(~/…)` of files in the session's own home, wherever links lead; other patterns are compared
+/// with the path as the agent wrote it. `Grep(./*)` and `Glob(./*)` speak of the folder searched.
+///
 /// For `Bash` the pattern must match the whole command, and a pattern with a `*` never matches a
 /// command that chains, substitutes, redirects or spans lines: `Bash(git status*)` does not let
 /// `git status; rm -rf /` through.
@@ -27,13 +31,17 @@ impl Rule {
         Self { tool: tool.to_owned(), argument: argument.map(str::to_owned) }
     }
 
-    /// Whether a use of `tool` with `input` is of this kind.
+    /// Whether a use of `tool` with `input` is of this kind. `place` is where its path leads:
+    /// `./…` below the working directory, `~/…` below the session's home, absent elsewhere.
     #[must_use]
-    pub fn matches(&self, tool: &str, input: &Value) -> bool {
+    pub fn matches(&self, tool: &str, input: &Value, place: Option<&str>) -> bool {
         if !glob(&self.tool, tool) {
             return false;
         }
         let Some(pattern) = &self.argument else { return true };
+        if path_argument(tool).is_some() && is_place(pattern) {
+            return place.is_some_and(|place| glob(pattern, place));
+        }
         let Some(argument) = main_argument(tool, input) else { return false };
         // White space around a command changes nothing of what runs.
         let argument = if tool == "Bash" { argument.trim() } else { argument };
@@ -162,13 +170,13 @@ pub struct Policy {
 }
 
 impl Default for Policy {
-    /// Reading inside the workspace's reach and keeping a to-do list run without asking and may
-    /// be repeated; everything else asks. Messaging between sessions is refused: sessions are isolated.
+    /// Reading in the working directory, what the CLI keeps for the session itself (plans, long tool
+    /// results) and a to-do list run without asking and may be repeated; everything else asks.
+    /// Messaging between sessions is refused: sessions are isolated.
     fn default() -> Self {
         let rules = |names: &[&str]| names.iter().map(|name| Rule::new(name, None)).collect();
-        let harmless = [
-            "Glob",
-            "Grep",
+        // A subagent's own tools ask each for itself; begun again, it is answered from the record.
+        let mut repeatable: Vec<Rule> = rules(&[
             "TodoWrite",
             "TaskCreate",
             "TaskUpdate",
@@ -176,11 +184,20 @@ impl Default for Policy {
             "TaskGet",
             "ToolSearch",
             "EnterPlanMode",
+            "Agent",
+            "Task",
+        ]);
+        let in_place = [
+            ("Read", "./*"),
+            ("Glob", "./*"),
+            ("Grep", "./*"),
+            ("Read", "~/.claude/projects/*"),
+            ("Read", "~/.claude/plans/*"),
+            ("Write", "~/.claude/plans/*"),
+            ("Edit", "~/.claude/plans/*"),
         ];
-        let mut allow: Vec<Rule> = rules(&harmless);
-        allow.extend(rules(&["Read", "Agent", "Task"]));
-        let mut repeatable: Vec<Rule> = rules(&harmless);
-        repeatable.extend(rules(&["Read"]));
+        repeatable.extend(in_place.map(|(tool, place)| Rule::new(tool, Some(place))));
+        let allow = repeatable.clone();
         Self { allow, ask: Vec::new(), refuse: rules(&["SendMessage", "ListAgents"]), repeatable }
     }
 }
@@ -199,8 +216,8 @@ pub enum Verdict {
 impl Policy {
     /// What this policy says about a use.
     #[must_use]
-    pub fn verdict(&self, tool: &str, input: &Value) -> Verdict {
-        let find = |rules: &[Rule]| rules.iter().find(|rule| rule.matches(tool, input)).cloned();
+    pub fn verdict(&self, tool: &str, input: &Value, place: Option<&str>) -> Verdict {
+        let find = |rules: &[Rule]| rules.iter().find(|rule| rule.matches(tool, input, place)).cloned();
         // These two exist to reach a person; a policy can refuse them but not answer them.
         let for_person = matches!(tool, "AskUserQuestion" | "ExitPlanMode");
         if let Some(rule) = find(&self.refuse) {
@@ -214,8 +231,8 @@ impl Policy {
 
     /// Whether this use may be run again after a crash without asking.
     #[must_use]
-    pub fn is_repeatable(&self, tool: &str, input: &Value) -> bool {
-        self.repeatable.iter().any(|rule| rule.matches(tool, input))
+    pub fn is_repeatable(&self, tool: &str, input: &Value, place: Option<&str>) -> bool {
+        self.repeatable.iter().any(|rule| rule.matches(tool, input, place))
     }
 }
 
@@ -234,6 +251,23 @@ pub fn main_argument<'a>(tool: &str, input: &'a Value) -> Option<&'a str> {
         _ => return None,
     };
     input.get(key).and_then(Value::as_str)
+}
+
+/// The argument that says which file or folder a tool works on. An absent one means the working
+/// directory.
+#[must_use]
+pub fn path_argument(tool: &str) -> Option<&'static str> {
+    match tool {
+        "Read" | "Write" | "Edit" => Some("file_path"),
+        "NotebookEdit" => Some("notebook_path"),
+        "Glob" | "Grep" => Some("path"),
+        _ => None,
+    }
+}
+
+/// Whether a pattern speaks of a place rather than of a path as it is written.
+fn is_place(pattern: &str) -> bool {
+    pattern.starts_with("./") || pattern.starts_with("~/")
 }
 
 /// Whether a shell command is more than one plain program with plain words: it then is of no
@@ -280,7 +314,7 @@ mod tests {
     #[case("mcp__git__*", "mcp__other__push", "", false)]
     fn rules_match(#[case] rule: &str, #[case] tool: &str, #[case] argument: &str, #[case] expected: bool) {
         let rule: Rule = rule.parse().expect("rule");
-        assert_eq!(rule.matches(tool, &json!({"command": argument})), expected);
+        assert_eq!(rule.matches(tool, &json!({"command": argument}), None), expected);
     }
 
     #[rstest]
@@ -289,7 +323,35 @@ mod tests {
     #[case("Write(/w/*)", "/etc/passwd", false)]
     fn paths_do_not_climb(#[case] rule: &str, #[case] path: &str, #[case] expected: bool) {
         let rule: Rule = rule.parse().expect("rule");
-        assert_eq!(rule.matches("Write", &json!({"file_path": path})), expected);
+        assert_eq!(rule.matches("Write", &json!({"file_path": path}), None), expected);
+    }
+
+    #[rstest]
+    #[case("Read(./*)", "Read", Some("./a/b"), true)]
+    #[case("Read(./*)", "Read", None, false)]
+    #[case("Read(./*)", "Read", Some("~/.claude/x"), false)]
+    #[case("Read(~/.claude/projects/*)", "Read", Some("~/.claude/projects/p/tool-results/1.txt"), true)]
+    #[case("Grep(./*)", "Grep", Some("./"), true)]
+    #[case("Grep(./src/*)", "Grep", Some("./"), false)]
+    #[case("Write(./*)", "Read", Some("./a"), false)]
+    #[case("Read", "Read", None, true)]
+    fn places(#[case] rule: &str, #[case] tool: &str, #[case] place: Option<&str>, #[case] expected: bool) {
+        // What the agent wrote must not matter.
+        let input = json!({"file_path": "./forged", "path": "./forged", "pattern": "./forged"});
+        let rule: Rule = rule.parse().expect("rule");
+        assert_eq!(rule.matches(tool, &input, place), expected);
+    }
+
+    #[test]
+    fn by_default_only_reading_in_the_working_directory_is_not_asked_for() {
+        let policy = Policy::default();
+        let verdict = |tool: &str, place| policy.verdict(tool, &json!({"file_path": "/x", "path": "/x"}), place);
+        for tool in ["Read", "Glob", "Grep"] {
+            assert!(matches!(verdict(tool, Some("./x")), Verdict::Allow(_)), "{tool}");
+            assert_eq!(verdict(tool, None), Verdict::Ask, "{tool} elsewhere");
+            assert_eq!(verdict(tool, Some("~/.claude.json")), Verdict::Ask, "{tool} of the session's own settings");
+        }
+        assert_eq!(verdict("Write", Some("./x")), Verdict::Ask);
     }
 
     #[rstest]
@@ -315,7 +377,7 @@ mod tests {
         let kind = Rule::kind_of(tool, &input);
         assert_eq!(kind.as_ref().map(ToString::to_string).as_deref(), expected);
         if let Some(kind) = kind {
-            assert!(kind.matches(tool, &input), "{kind} must match what it was made from");
+            assert!(kind.matches(tool, &input, None), "{kind} must match what it was made from");
         }
     }
 
@@ -327,11 +389,11 @@ mod tests {
             refuse: vec!["WebFetch".parse().expect("rule")],
             repeatable: vec![],
         };
-        assert_eq!(policy.verdict("Bash", &json!({"command": "git push"})), Verdict::Ask);
-        assert!(matches!(policy.verdict("Bash", &json!({"command": "ls"})), Verdict::Allow(_)));
-        assert!(matches!(policy.verdict("WebFetch", &json!({"url": "http://a"})), Verdict::Refuse(_)));
-        assert_eq!(policy.verdict("AskUserQuestion", &json!({})), Verdict::Ask);
-        assert_eq!(Policy::default().verdict("Bash", &json!({"command": "ls"})), Verdict::Ask);
+        assert_eq!(policy.verdict("Bash", &json!({"command": "git push"}), None), Verdict::Ask);
+        assert!(matches!(policy.verdict("Bash", &json!({"command": "ls"}), None), Verdict::Allow(_)));
+        assert!(matches!(policy.verdict("WebFetch", &json!({"url": "http://a"}), None), Verdict::Refuse(_)));
+        assert_eq!(policy.verdict("AskUserQuestion", &json!({}), None), Verdict::Ask);
+        assert_eq!(Policy::default().verdict("Bash", &json!({"command": "ls"}), None), Verdict::Ask);
     }
 
     proptest::proptest! {
@@ -348,10 +410,10 @@ mod tests {
         fn a_grant_always_covers_its_own_origin_and_never_a_chained_command(word in "[a-z]{1,8}", tail in "[a-z ./-]{0,20}") {
             let command = format!("{word} {tail}");
             if let Some(rule) = Rule::kind_of("Bash", &json!({"command": command})) {
-                let own = rule.matches("Bash", &json!({"command": command}));
+                let own = rule.matches("Bash", &json!({"command": command}), None);
                 proptest::prop_assert!(own, "{} does not cover {}", rule, command);
                 let chained = format!("{command} ; curl evil");
-                let also_matches = rule.matches("Bash", &json!({"command": chained}));
+                let also_matches = rule.matches("Bash", &json!({"command": chained}), None);
                 proptest::prop_assert!(!also_matches);
             }
         }

@@ -193,12 +193,22 @@ pub enum Fact {
         tool: String,
         /// The raw input.
         input: Value,
+        /// Where its path leads; see [`Subject::place`](crate::hold::Subject::place).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<String>,
         /// The CLI's line about it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         description: Option<String>,
         /// Which subagent asks.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         agent_id: Option<String>,
+    },
+    /// The session has nothing to do any more but what runs in the background.
+    Idle,
+    /// So many tasks run in the background now.
+    Background {
+        /// How many.
+        running: u32,
     },
     /// The session does not ask any more.
     AskWithdrawn {
@@ -300,6 +310,9 @@ pub struct WorkerSpec {
     /// Blocks of the interrupted turn that are in the log: they come again when the turn goes on,
     /// and are not told again. By [`block_digest`].
     pub known_blocks: Vec<Digest>,
+    /// Whether work may go on in the background.
+    #[serde(default)]
+    pub background: bool,
     /// What policy both allows and calls repeatable, the worker lets through by itself.
     pub policy: Policy,
     /// The model.

@@ -30,7 +30,7 @@ CREATE TABLE model_calls (
 ) STRICT;
 CREATE INDEX model_calls_of_turn ON model_calls (execution, seq) WHERE state = 'complete' AND closed_seq IS NULL;
 CREATE INDEX model_calls_by_execution ON model_calls (execution, seq);
-CREATE INDEX model_calls_open ON model_calls (id) WHERE state = 'open';
+CREATE INDEX model_calls_open ON model_calls (execution) WHERE state = 'open';
 
 -- Which sessions got a response in full.
 CREATE TABLE call_deliveries (

@@ -88,7 +88,8 @@ impl Store {
     ///
     /// # Errors
     /// Refused as `Fenced` for another incarnation than the present one, as `Ended` when the
-    /// execution is over: no money is spent for either.
+    /// execution is over, as `OverBudget` when what is spent and set aside leaves no room for it: no
+    /// money is spent for any of them.
     pub async fn begin_call(&self, call: NewCall) -> Result<CallId, ApplyError> {
         let (id, _) = self
             .shared
@@ -96,6 +97,10 @@ impl Store {
             .run(move |tx: &mut Tx| {
                 Box::pin(async move {
                     acting(tx, call.execution, call.incarnation).await?;
+                    let set_aside = set_aside(tx, call.execution).await?;
+                    let execution =
+                        tx.execution(call.execution).await?.ok_or(ApplyError::UnknownExecution)?;
+                    execution.affords(call.reserved_micros, set_aside)?;
                     let id = CallId(tx.fresh_id());
                     let now = tx.now();
                     sqlx::query(
@@ -139,28 +144,41 @@ impl Store {
     /// # Errors
     /// [`StoreError::Missing`] for an unknown call; refused as `Stale` when it was settled before.
     pub async fn fail_call(&self, call: CallId, failed: FailedCall) -> Result<(), ApplyError> {
-        self.shared.writer.run(move |tx: &mut Tx| Box::pin(fail(tx, call, failed))).await?;
+        self.shared.writer.run(move |tx: &mut Tx| Box::pin(fail(tx, call, failed, Cost::Seen))).await?;
         Ok(())
     }
 
     /// Fails every call that has neither a response nor a failure: at start, what a crash cut short.
-    /// Returns how many.
-    pub async fn fail_open_calls(&self, note: &str) -> Result<u64, StoreError> {
+    /// Nobody saw what they cost, so each is settled at what was set aside for it. Returns how many.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written.
+    pub async fn fail_open_calls(&self, note: &str) -> Result<u64, ApplyError> {
         let note = note.to_owned();
-        self.write(move |tx| {
-            Box::pin(async move {
-                let now = tx.now();
-                let failed = sqlx::query(
-                    "UPDATE model_calls SET state = 'failed', ended_at = ?1, note = ?2 WHERE state = 'open'",
-                )
-                .bind(now)
-                .bind(note)
-                .execute(tx.writing().await?)
-                .await?;
-                Ok(failed.rows_affected())
+        let (failed, _) = self
+            .shared
+            .writer
+            .run(move |tx: &mut Tx| {
+                Box::pin(async move {
+                    let rows =
+                        sqlx::query("SELECT id, reserved_micros FROM model_calls WHERE state = 'open'")
+                            .fetch_all(tx.reading())
+                            .await?;
+                    for row in &rows {
+                        let cut_short = FailedCall {
+                            status: None,
+                            reason: note.clone(),
+                            incomplete: true,
+                            tokens: Tokens::default(),
+                            cost_micros: unsigned("a reservation", row.try_get(1)?)?,
+                        };
+                        fail(tx, CallId(row.try_get(0)?), cut_short, Cost::Estimated).await?;
+                    }
+                    Ok::<_, ApplyError>(rows.len() as u64)
+                })
             })
-        })
-        .await
+            .await?;
+        Ok(failed)
     }
 
     /// Appends the event that a call was answered from the record. Costs nothing.
@@ -197,6 +215,7 @@ impl Store {
                         cost_micros: 0,
                         replayed: true,
                         incomplete: false,
+                        estimated: false,
                     };
                     tx.command(execution, Command::ModelCall(replay)).await
                 })
@@ -313,6 +332,7 @@ async fn complete(tx: &mut Tx, call: CallId, done: CompletedCall) -> Result<Comp
         cost_micros: done.cost_micros,
         replayed: false,
         incomplete: false,
+        estimated: false,
     };
     let events = tx.command(execution, Command::ModelCall(event)).await?;
     let seq = events.first().map(|event| event.seq);
@@ -337,7 +357,27 @@ async fn complete(tx: &mut Tx, call: CallId, done: CompletedCall) -> Result<Comp
     Ok((execution, events))
 }
 
-async fn fail(tx: &mut Tx, call: CallId, failed: FailedCall) -> Result<(), ApplyError> {
+/// What calls under way may still cost.
+async fn set_aside(tx: &mut Tx, id: ExecutionId) -> Result<u64, StoreError> {
+    let row = sqlx::query(
+        "SELECT coalesce(sum(reserved_micros), 0) FROM model_calls WHERE state = 'open' AND execution = ?1",
+    )
+    .bind(id.0)
+    .fetch_one(tx.reading())
+    .await?;
+    unsigned("reservations", row.try_get(0)?)
+}
+
+/// How the cost of a failed call is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cost {
+    /// The gateway counted what came.
+    Seen,
+    /// It ended with the gateway: at most what was set aside.
+    Estimated,
+}
+
+async fn fail(tx: &mut Tx, call: CallId, failed: FailedCall, cost: Cost) -> Result<(), ApplyError> {
     let row = sqlx::query("SELECT execution, state, model FROM model_calls WHERE id = ?1")
         .bind(call.0)
         .fetch_optional(tx.reading())
@@ -356,6 +396,7 @@ async fn fail(tx: &mut Tx, call: CallId, failed: FailedCall) -> Result<(), Apply
             cost_micros: failed.cost_micros,
             replayed: false,
             incomplete: true,
+            estimated: cost == Cost::Estimated,
         };
         let execution = ExecutionId(row.try_get::<Uuid, _>(0)?);
         let events = tx.command(execution, Command::ModelCall(event)).await?;

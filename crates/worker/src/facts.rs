@@ -80,14 +80,13 @@ fn patch(result: &Value) -> Option<Value> {
     (patch.to_string().len() <= MAX_PATCH_BYTES).then_some(patch)
 }
 
-pub(crate) fn turn_result(turn: &claude::TurnResult, background: usize) -> TurnResult {
+pub(crate) fn turn_result(turn: &claude::TurnResult) -> TurnResult {
     let mut result = TurnResult {
         ok: turn.outcome.is_success(),
         reason: turn.terminal_reason.clone().unwrap_or_else(|| turn.subtype.clone()),
         text: String::new(),
         structured: None,
         num_turns: u32::try_from(turn.num_turns).unwrap_or(u32::MAX),
-        background: u32::try_from(background).unwrap_or(u32::MAX),
         api_status: None,
         interrupted: false,
     };
@@ -112,6 +111,19 @@ pub(crate) fn turn_result(turn: &claude::TurnResult, background: usize) -> TurnR
         }
     }
     result
+}
+
+/// The end of a turn that did not go on after its session was lost.
+pub(crate) fn not_resumed() -> TurnResult {
+    TurnResult {
+        ok: false,
+        reason: "not_resumed".into(),
+        text: "The turn was not taken up again after its session was lost.".into(),
+        structured: None,
+        num_turns: 0,
+        api_status: None,
+        interrupted: false,
+    }
 }
 
 /// The name of a raw frame: its type, and its subtype after a slash.

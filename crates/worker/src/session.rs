@@ -1,6 +1,6 @@
 //! Starting the session: which conversation to go on with, and how.
 
-use std::{collections::HashSet, path::PathBuf};
+use std::{collections::HashSet, fs::OpenOptions, io, path::{Path, PathBuf}};
 
 use holdpoint_claude::{
     Claude, Events, Handle, HookEvent, HookMatcher, OnHookFailure, Options, SessionChoice, SpawnError,
@@ -18,6 +18,10 @@ use tracing::{info, warn};
 /// The engine looks for it; see `holdpoint_engine::SESSION_MARK`.
 const SESSION_MARK: &str = "HOLDPOINT_SESSION";
 
+/// How often the CLI tries a model call again. It waits longer each time, up to about half a minute:
+/// this covers [`holdpoint_model::wire::LEASE_MS`].
+const MODEL_CALL_RETRIES: u32 = 25;
+
 /// The callback that sees every tool call before it is asked for.
 pub(crate) const BEFORE_TOOL: &str = "before-tool";
 
@@ -27,9 +31,12 @@ pub(crate) struct Started {
     pub(crate) events: Events,
     /// It goes on with an existing transcript.
     pub(crate) resumed: bool,
+    /// An interrupted turn is to go on by itself.
+    pub(crate) goes_on: bool,
     /// User messages that the transcript already has: never to be sent again (invariant 11).
     pub(crate) in_transcript: HashSet<MessageId>,
-    /// Messages of the interrupted turn that the transcript lost: to be sent again, same uuid.
+    /// Messages of the interrupted turn that the transcript lost: to be sent again, same uuid. The first
+    /// begins the turn again; later ones were written into it and reach it as it goes on.
     pub(crate) lost_messages: Vec<Message>,
 }
 
@@ -47,16 +54,30 @@ pub(crate) async fn start(spec: &WorkerSpec) -> Result<Started, SpawnError> {
         if resumed { SessionChoice::resume(spec.session.0) } else { SessionChoice::New(spec.session.0) };
     // A turn whose message the transcript has goes on by itself; one whose message was lost begins
     // again with that message, and the gateway answers it from the record.
-    let goes_on = resumed && spec.turn_open && lost_messages.is_empty();
+    let goes_on = resumed && spec.turn_open && spec.turn_messages.first().is_none_or(has);
+    if goes_on && let Err(error) = reopen(&config_dir, spec, transcript.as_ref()) {
+        warn!(%error, "failed to take the last answer back; the turn may not go on by itself");
+    }
     info!(resumed, goes_on, lost = lost_messages.len(), "starting the session");
     let (handle, events) = Claude::spawn(options(spec, config_dir, choice, goes_on)).await?;
     let in_transcript = transcript
         .iter()
         .flat_map(|transcript| &transcript.entries)
-        .filter(|entry| entry.kind == "user")
-        .filter_map(|entry| entry.uuid.map(MessageId))
+        .filter_map(|entry| entry.user_message.map(MessageId))
         .collect();
-    Ok(Started { handle, events, resumed, in_transcript, lost_messages })
+    Ok(Started { handle, events, resumed, goes_on, in_transcript, lost_messages })
+}
+
+/// Takes the answer back that an interrupted turn seems to have ended with. The turn's end is not in the
+/// log, so either it was never told or the answer had more to come; the CLI would take it for complete
+/// and do nothing. Without it the CLI asks again, and the gateway answers from its record.
+fn reopen(config_dir: &Path, spec: &WorkerSpec, transcript: Option<&Transcript>) -> io::Result<()> {
+    let Some(at) = transcript.and_then(Transcript::closing_answer) else { return Ok(()) };
+    let Some(path) = transcript::find(config_dir, spec.session.0) else { return Ok(()) };
+    info!(at, "taking the last answer back, so that the turn goes on");
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.set_len(at)?;
+    file.sync_all()
 }
 
 /// The transcript, if there is one that the CLI can resume. One without a single message (the CLI
@@ -90,6 +111,9 @@ fn options(spec: &WorkerSpec, config_dir: PathBuf, choice: SessionChoice, goes_o
         .env(SESSION_MARK, format!("{}/{}", spec.execution, spec.incarnation))
         .include_partial_messages(true)
         .resume_interrupted_turn(goes_on)
+        .background_tasks(spec.background)
+        // The gateway may be away for as long as the lease is good: a turn must not fail for that.
+        .max_retries(MODEL_CALL_RETRIES)
         // Nothing runs if we cannot be asked: policy is ours, not the CLI's.
         .hook(HookEvent::PreToolUse, HookMatcher::all(BEFORE_TOOL).on_failure(OnHookFailure::Block));
     for (name, value) in &spec.environment {

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use futures::FutureExt as _;
 use holdpoint_claude::{
     AnswerOutcome, Close, CommandState, Event, Events, Handle, HookAnswer, HookCall, PermissionAnswer,
-    RequestId,
+    RequestId, SessionState,
 };
 use holdpoint_model::{
     Digest, HoldId, MessageId, UnixMs, Verdict,
@@ -31,6 +31,7 @@ use crate::{
     files::Collector,
     journal::Journal,
     link::{self, FromLink},
+    places,
     session::{self, BEFORE_TOOL},
 };
 
@@ -43,6 +44,16 @@ const LAST_ACK_WITHIN: Duration = Duration::from_secs(10);
 
 /// Events taken before what they led to is sent: one commit for a burst.
 const EVENTS_AT_ONCE: usize = 64;
+
+/// How long the session has to come up.
+const START_WITHIN: Duration = Duration::from_secs(120);
+
+/// How long an interrupted turn has to go on, once the session is up.
+const RESUME_WITHIN: Duration = Duration::from_secs(60);
+
+/// After the last background task has ended the CLI begins a turn about it, if at all, within
+/// milliseconds (seen with 2.1.330: 40).
+const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// How the loop goes on after something happened.
 enum Next {
@@ -77,7 +88,26 @@ struct Supervisor {
     in_transcript: HashSet<MessageId>,
     /// Blocks of the open turn that are in the log already; they come again when a turn goes on.
     known_blocks: Vec<Digest>,
+    /// Tasks that run in the background.
     background: usize,
+    is_up: bool,
+    rest: Rest,
+    /// When to give up waiting for the session, or for its turn to go on.
+    patience_ends: Option<Instant>,
+}
+
+/// What is known of whether the session has anything to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// It has not said anything about it.
+    Unsaid,
+    /// It has something to do.
+    Busy,
+    /// It has nothing to do.
+    Idle,
+    /// It had nothing to do but wait for a background task, which has ended: unless a turn begins by
+    /// then, nothing follows.
+    Until(Instant),
 }
 
 struct Ask {
@@ -106,6 +136,9 @@ pub(crate) async fn supervise(spec: WorkerSpec) -> anyhow::Result<()> {
         in_transcript: HashSet::new(),
         known_blocks: spec.known_blocks.clone(),
         background: 0,
+        is_up: false,
+        rest: Rest::Unsaid,
+        patience_ends: Some(Instant::now() + START_WITHIN),
         spec,
     };
     match session::start(&supervisor.spec).await {
@@ -132,24 +165,23 @@ impl Supervisor {
         started: session::Started,
         link: &mut mpsc::Receiver<FromLink>,
     ) -> anyhow::Result<()> {
-        let session::Started { handle, mut events, resumed, in_transcript, lost_messages } = started;
+        let session::Started { handle, mut events, resumed, goes_on, in_transcript, lost_messages } = started;
         self.in_transcript = in_transcript;
         let mut renew = tokio::time::interval(Duration::from_millis(RENEW_EVERY_MS));
         renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut lost_messages = Some(lost_messages);
         let next = loop {
             let lease_margin = self.lease_ends - Duration::from_millis(LEASE_MARGIN_MS);
+            let (patience_ends, rests_at) = (self.patience_ends, self.rests_at());
             let next = tokio::select! {
                 event = events.next() => match event {
                     Some(event) => {
-                        if matches!(event, Event::Initialized(_)) {
-                            for message in lost_messages.take().into_iter().flatten() {
-                                self.messages.insert(message.id);
-                                self.delivered.insert(message.id);
-                                handle.send(session::user_message(&message)).await?;
-                            }
+                        let is_up = matches!(event, Event::Initialized(_));
+                        let next = self.burst(event, &mut events, &handle, resumed).await?;
+                        if let Some(lost) = lost_messages.take_if(|_| is_up) {
+                            self.begin(goes_on, lost, &handle).await?;
                         }
-                        self.burst(event, &mut events, &handle, resumed).await?
+                        next
                     }
                     None => Next::Gone,
                 },
@@ -158,15 +190,21 @@ impl Supervisor {
                     None => Next::Kill,
                 },
                 _ = renew.tick() => {
-                    self.send(Up::Renew).await;
+                    self.send(Up::Renew);
                     Next::GoOn
                 }
                 () = tokio::time::sleep_until(lease_margin) => {
                     warn!("the lease is nearly over and the control plane does not answer: ending");
                     Next::Kill
                 }
+                () = sleep_until(rests_at) => {
+                    self.rest = Rest::Idle;
+                    self.tell(Fact::Idle)?;
+                    Next::GoOn
+                }
+                () = sleep_until(patience_ends) => self.out_of_patience()?,
             };
-            self.flush().await;
+            self.flush();
             if !matches!(next, Next::GoOn) {
                 break next;
             }
@@ -184,6 +222,45 @@ impl Supervisor {
             anyhow::bail!("the session ended without having been told to");
         }
         Ok(())
+    }
+
+    /// The session is up: what an interrupted turn needs to go on, if there is one.
+    async fn begin(&mut self, goes_on: bool, lost: Vec<Message>, handle: &Handle) -> anyhow::Result<()> {
+        self.patience_ends = (goes_on && self.rest == Rest::Unsaid).then(|| Instant::now() + RESUME_WITHIN);
+        if !goes_on && lost.is_empty() {
+            // It was started for a message or a decision that is still to come.
+            self.tell(Fact::Idle)?;
+        }
+        for message in lost {
+            self.messages.insert(message.id);
+            self.delivered.insert(message.id);
+            handle.send(session::user_message(&message)).await?;
+        }
+        Ok(())
+    }
+
+    /// What was waited for has not come.
+    fn out_of_patience(&mut self) -> anyhow::Result<Next> {
+        self.patience_ends = None;
+        if !self.is_up {
+            let text = format!(
+                "The Claude CLI did not come up within {} s; it is ended and started again.",
+                START_WITHIN.as_secs()
+            );
+            self.tell(Fact::Notice { level: Level::Warning, text })?;
+            return Ok(Next::Gone);
+        }
+        // Whatever the reason: a turn that never ends would keep everybody waiting.
+        self.tell(Fact::TurnEnded(facts::not_resumed()))?;
+        self.tell(Fact::Idle)?;
+        Ok(Next::GoOn)
+    }
+
+    fn rests_at(&self) -> Option<Instant> {
+        match self.rest {
+            Rest::Until(at) => Some(at),
+            _ => None,
+        }
     }
 
     /// Handles an event and those that are there already, so that a burst is told at once.
@@ -213,6 +290,7 @@ impl Supervisor {
     async fn on_event(&mut self, event: Event, handle: &Handle, resumed: bool) -> anyhow::Result<Next> {
         match event {
             Event::Initialized(reply) => {
+                self.is_up = true;
                 let cli_version = reply.claude_code_version.clone().unwrap_or_default();
                 self.tell(Fact::SessionReady { cli_version, resumed })?;
             }
@@ -235,6 +313,7 @@ impl Supervisor {
             Event::StreamEvent(part) => self.delta(&part),
             Event::Ask(ask) => {
                 let input = ask.input.clone();
+                let place = places::of(&self.spec, &ask.tool_name, &input);
                 self.asks.insert(
                     ask.tool_use_id.clone(),
                     Ask { request: ask.request_id.clone(), digest: Digest::of(&input) },
@@ -243,6 +322,7 @@ impl Supervisor {
                     tool_use_id: ask.tool_use_id.clone(),
                     tool: ask.tool_name.clone(),
                     input,
+                    place,
                     description: ask.description.clone(),
                     agent_id: ask.agent_id.clone(),
                 })?;
@@ -282,15 +362,37 @@ impl Supervisor {
                     error: retry.error.clone(),
                 })?;
             }
-            Event::BackgroundTasks(tasks) => self.background = tasks.tasks.len(),
+            Event::SessionState(change) => match change.state {
+                SessionState::Idle => {
+                    self.rest = Rest::Idle;
+                    self.tell(Fact::Idle)?;
+                }
+                _ => (self.rest, self.patience_ends) = (Rest::Busy, None),
+            },
+            Event::BackgroundTasks(tasks) => {
+                if tasks.tasks.len() != self.background {
+                    self.background = tasks.tasks.len();
+                    let running = u32::try_from(self.background).unwrap_or(u32::MAX);
+                    self.tell(Fact::Background { running })?;
+                }
+                if self.background == 0 && self.rest == Rest::Idle {
+                    self.rest = Rest::Until(Instant::now() + REST_AFTER);
+                }
+            }
             Event::Result(turn) => {
                 for message in &turn.user_message_uuids {
                     self.deliver(MessageId(*message))?;
                 }
-                self.collect().await?;
                 self.known_blocks.clear();
                 self.spec.known_results.clear();
-                self.tell(Fact::TurnEnded(facts::turn_result(&turn, self.background)))?;
+                // Told before files are looked for: that takes as long as there are files, and a loss in
+                // between would leave a turn without an end.
+                self.tell(Fact::TurnEnded(facts::turn_result(&turn)))?;
+                self.flush();
+                self.collect().await?;
+                if self.rest == Rest::Unsaid {
+                    self.tell(Fact::Idle)?;
+                }
             }
             Event::PermissionDenied(denied) => {
                 let text =
@@ -358,8 +460,10 @@ impl Supervisor {
             ))
         } else {
             let policy = &self.spec.policy;
-            match policy.verdict(tool, &input) {
-                Verdict::Allow(rule) if policy.is_repeatable(tool, &input) => {
+            let place = places::of(&self.spec, tool, &input);
+            let place = place.as_deref();
+            match policy.verdict(tool, &input, place) {
+                Verdict::Allow(rule) if policy.is_repeatable(tool, &input, place) => {
                     self.tell(Fact::ToolStarted { tool_use_id: id.to_owned(), tool: tool.to_owned(), rule })?;
                     HookAnswer::allow("the agent's policy allows this")
                 }
@@ -575,28 +679,34 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Tells what has not been told over this connection.
-    async fn flush(&mut self) {
+    /// Tells what has not been told over this connection. Never waits: a control plane that does not read
+    /// must not keep the loop from the end of its lease. What finds no room is told after the next frame.
+    fn flush(&mut self) {
         if !self.welcome || self.sent >= self.unacked.len() {
             return;
         }
         let facts: Vec<NumberedFact> = self.unacked.iter().skip(self.sent).cloned().collect();
-        self.sent = self.unacked.len();
-        self.send(Up::Facts { facts }).await;
+        if self.send(Up::Facts { facts }) {
+            self.sent = self.unacked.len();
+        }
     }
 
-    async fn send(&mut self, frame: Up) {
-        if let Some(up) = &self.up
-            && up.send(frame).await.is_err()
-        {
-            (self.up, self.welcome) = (None, false);
+    /// Whether the frame is on its way.
+    fn send(&mut self, frame: Up) -> bool {
+        match self.up.as_ref().map(|up| up.try_send(frame)) {
+            Some(Ok(())) => true,
+            Some(Err(mpsc::error::TrySendError::Closed(_))) => {
+                (self.up, self.welcome) = (None, false);
+                false
+            }
+            Some(Err(mpsc::error::TrySendError::Full(_))) | None => false,
         }
     }
 
     /// Gives the last facts the time to be committed. What is not stays in the journal.
     async fn settle(&mut self, link: &mut mpsc::Receiver<FromLink>) {
         let deadline = Instant::now() + LAST_ACK_WITHIN;
-        self.flush().await;
+        self.flush();
         while !self.unacked.is_empty() {
             match tokio::time::timeout_at(deadline, link.recv()).await {
                 Ok(Some(FromLink::Connected(up))) => self.connected(up).await,
@@ -607,8 +717,16 @@ impl Supervisor {
                 Ok(Some(FromLink::Disconnected)) => (self.up, self.welcome) = (None, false),
                 Ok(Some(FromLink::Unwanted(_)) | None) | Err(_) => return,
             }
-            self.flush().await;
+            self.flush();
         }
+    }
+}
+
+/// Waits until then; for ever without a moment.
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

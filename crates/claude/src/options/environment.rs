@@ -43,6 +43,9 @@ impl Options {
         if self.file_checkpointing {
             set("CLAUDE_CODE_ENABLE_SDK_FILE_CHECKPOINTING", "true");
         }
+        if !self.background_tasks {
+            set("CLAUDE_CODE_DISABLE_BACKGROUND_TASKS", "1");
+        }
         if let Some(retries) = self.max_retries {
             set("CLAUDE_CODE_MAX_RETRIES", &retries.to_string());
         }

@@ -63,6 +63,7 @@ pub struct Options {
     pub(crate) max_turns: Option<u32>,
     pub(crate) max_budget_usd: Option<f64>,
     pub(crate) max_retries: Option<u32>,
+    pub(crate) background_tasks: bool,
     pub(crate) json_schema: Option<Value>,
     pub(crate) include_partial_messages: bool,
     pub(crate) replay_user_messages: bool,
@@ -115,6 +116,7 @@ impl Options {
             max_turns: None,
             max_budget_usd: None,
             max_retries: None,
+            background_tasks: true,
             json_schema: None,
             include_partial_messages: false,
             replay_user_messages: false,
@@ -291,6 +293,14 @@ impl Options {
     #[must_use]
     pub fn max_retries(mut self, retries: u32) -> Self {
         self.max_retries = Some(retries);
+        self
+    }
+
+    /// Whether work may go on in the background (shells, subagents beside the session), which is the
+    /// CLI's default. Without it the session waits for each tool, and is idle whenever it says so.
+    #[must_use]
+    pub fn background_tasks(mut self, allowed: bool) -> Self {
+        self.background_tasks = allowed;
         self
     }
 

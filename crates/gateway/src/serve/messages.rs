@@ -94,7 +94,16 @@ async fn decide(
                 }
             }
             Plan::Upstream(place) => match gateway.desk.ask(asked(place.clone())) {
-                Ok(in_flight) => return Ok(Decided::Upstream(asked(place), in_flight)),
+                Ok(in_flight) => {
+                    // The same question may have been answered between the look at the record and the
+                    // entry here.
+                    if thread.is_replayed()
+                        && gateway.recorder.current_turn(execution).await?.len() != record.len()
+                    {
+                        continue;
+                    }
+                    return Ok(Decided::Upstream(asked(place), in_flight));
+                }
                 Err(already) => already.ended().await,
             },
         }

@@ -71,7 +71,7 @@ impl Gateway {
         let token = ticket::token(headers)
             .ok_or_else(|| ApiError::unauthenticated("x-api-key header is required"))?
             .to_owned();
-        match self.tickets.check(&token).await {
+        match self.tickets.check(&token).await.map_err(|error| ApiError::internal(error.to_string()))? {
             Some(ticket) => Ok((token, ticket)),
             None => Err(ApiError::unauthenticated(
                 "invalid x-api-key: this session's token is unknown, or a newer incarnation has taken over",

@@ -48,8 +48,11 @@ impl Listener {
     /// Sends an answer's last bytes, unless the incarnation was fenced off meanwhile, and notes that
     /// they were taken.
     async fn finish(&self, call: CallId, outgoing: Outgoing, bytes: Bytes) {
-        if self.gateway.tickets.check(&self.token).await.is_none() {
-            return outgoing.break_off("this incarnation no longer acts".into()).await;
+        match self.gateway.tickets.check(&self.token).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return outgoing.break_off("this incarnation no longer acts".into()).await,
+            // It asks again, and gets the answer from the record.
+            Err(error) => return outgoing.break_off(error.to_string()).await,
         }
         if !outgoing.finish(bytes).await {
             tracing::info!(execution = %self.execution, incarnation = self.incarnation, %call,

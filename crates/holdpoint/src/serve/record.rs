@@ -18,9 +18,6 @@ impl StoreRecorder {
     }
 
     async fn begin(&self, call: NewCall) -> Result<CallId, RecordError> {
-        if let Some(execution) = self.store.execution(call.execution).await.map_err(failed)? {
-            within_budget(&execution, &call)?;
-        }
         let begun = holdpoint_store::NewCall {
             execution: call.execution,
             incarnation: call.incarnation,
@@ -116,21 +113,6 @@ impl Recorder for StoreRecorder {
     fn response(&self, id: CallId) -> BoxFuture<'_, Result<Arc<Value>, RecordError>> {
         self.response(id).boxed()
     }
-}
-
-/// What was spent and what this call may cost must fit into the agent's budget.
-fn within_budget(execution: &holdpoint_model::Execution, call: &NewCall) -> Result<(), RecordError> {
-    let Some(budget) = execution.definition.limits.budget_usd.filter(|_| !execution.rehearsal) else {
-        return Ok(());
-    };
-    #[allow(clippy::cast_precision_loss)]
-    let (spent, reserved) = (execution.totals.cost_micros as f64 / 1e6, call.reserved_micros as f64 / 1e6);
-    if spent + reserved <= budget {
-        return Ok(());
-    }
-    Err(RecordError::Refused(format!(
-        "the budget of this conversation is ${budget:.2}: ${spent:.2} is spent, and the next call may cost up to ${reserved:.2}"
-    )))
 }
 
 fn json(value: &impl serde::Serialize) -> Result<Value, RecordError> {

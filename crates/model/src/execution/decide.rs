@@ -186,7 +186,7 @@ impl Execution {
     fn cover_by_grant(&self, grant: &Grant, but: HoldId, ctx: &mut DecideCtx<'_>) -> Vec<EventBody> {
         self.open_holds()
             .filter(|hold| hold.id != but && hold.kind == HoldKind::Tool && hold.subject.caution.is_none())
-            .filter(|hold| grant.rule.matches(&hold.subject.tool, &hold.subject.input))
+            .filter(|hold| hold.subject.is_of(&grant.rule))
             .map(|hold| {
                 let mut decision = decision(hold, Answer::Allow { input: None }, Actor::system("grant"), ctx);
                 decision.grant = Some(grant.id);
@@ -250,7 +250,12 @@ impl Execution {
         let mut events = Vec::new();
         if !self.status.is_final() {
             for hold in self.holds.values() {
-                events.extend(self.release_cut_short(hold, ctx));
+                events.extend(match self.turn {
+                    // A subagent that worked beside the session after its turn. No later session goes on
+                    // with it, so nobody will ask for this again.
+                    None if hold.kind != HoldKind::Reply => vec![ended_with_worker(hold)],
+                    _ => self.release_cut_short(hold, ctx),
+                });
             }
             events.extend(
                 self.messages
@@ -286,10 +291,9 @@ impl Execution {
             && after.messages.is_empty()
             && after.holds.is_empty()
         {
-            // The turn was over and only tasks in the background went on; they ended with the worker,
-            // and nothing would ever happen again by itself.
-            let caution = "Tasks that ran in the background ended with their worker. Reply to go on.";
-            events.extend(after.at_rest(Some(caution.to_owned()), ctx));
+            // The turn was over, and the session had not said yet that it rests, or tasks went on in the
+            // background. They ended with the worker, and nothing would ever happen again by itself.
+            events.extend(after.at_rest(self.background > 0, ctx));
         }
         Ok(events)
     }
@@ -309,7 +313,7 @@ impl Execution {
         if matches!(decision.answer, Answer::Deny { .. }) {
             return voided("a refusal has no effect that could happen twice");
         }
-        if self.is_repeatable(hold) {
+        if self.is_repeatable(hold, &decision.answer) {
             return voided("this may be repeated");
         }
         let replacement = HoldId((ctx.fresh_id)());
@@ -388,6 +392,20 @@ impl Execution {
         events.push(EventBody::ExecutionFailed { error });
         events
     }
+}
+
+/// A hold whose subagent is gone.
+fn ended_with_worker(hold: &Hold) -> EventBody {
+    let may_have_run = matches!(
+        &hold.state,
+        HoldState::Releasing { decision, written: true, .. } if !matches!(decision.answer, Answer::Deny { .. })
+    );
+    let reason = if may_have_run {
+        "the background task that asked ended with its worker; what was allowed may have run in part or in full"
+    } else {
+        "the background task that asked ended with its worker"
+    };
+    EventBody::HoldCancelled { hold: hold.id, reason: reason.into() }
 }
 
 /// Why a hold that is known but not open cannot be answered.

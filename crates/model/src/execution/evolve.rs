@@ -48,6 +48,8 @@ impl Execution {
             last_turn: None,
             outcome: None,
             losses_in_a_row: 0,
+            idle: false,
+            background: 0,
             files_seq: None,
         })
     }
@@ -142,7 +144,10 @@ impl Execution {
                 self.worker_left(if *parked { Residency::Parked } else { Residency::Absent });
             }
             EventBody::Assistant(block) => {
-                self.present_turn();
+                // A subagent in the background goes on after the turn; it begins none.
+                if block.parent_tool_use_id.is_none() {
+                    self.present_turn();
+                }
                 if let crate::event::Block::ToolUse { id, name, .. } = &block.block {
                     self.note_call(id, name);
                 }
@@ -178,6 +183,8 @@ impl Execution {
                 self.turn = None;
                 self.interrupt = false;
             }
+            EventBody::SessionIdle => self.idle = true,
+            EventBody::BackgroundChanged { running } => self.background = *running,
             EventBody::FilesCollected { .. } => self.files_seq = Some(event.seq),
             EventBody::InterruptRequested { .. } => self.interrupt = true,
             EventBody::FinishRequested { by } => self.finish = Some(by.clone()),
@@ -310,6 +317,7 @@ impl Execution {
 
     fn worker_left(&mut self, residency: Residency) {
         self.residency = residency;
+        (self.idle, self.background) = (false, 0);
         for hold in self.holds.values_mut() {
             hold.asked_by = None;
         }
@@ -317,12 +325,15 @@ impl Execution {
 
     fn present_turn(&mut self) -> &mut Turn {
         let began_after = self.seq.saturating_sub(1);
+        self.idle = false;
         self.turn.get_or_insert_with(|| Turn { began_after, ..Turn::default() })
     }
 
     fn note_call(&mut self, tool_use_id: &str, tool: &str) {
         let first_seen_by = self.incarnation;
-        self.present_turn().tools.entry(tool_use_id.to_owned()).or_insert_with(|| ToolCall {
+        // Without a turn it is a call of a subagent in the background, which goes on after the turn.
+        let Some(turn) = &mut self.turn else { return };
+        turn.tools.entry(tool_use_id.to_owned()).or_insert_with(|| ToolCall {
             name: tool.to_owned(),
             first_seen_by,
             started: false,

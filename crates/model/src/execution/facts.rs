@@ -1,6 +1,6 @@
 //! What a worker's fact leads to.
 
-use crate::command::{DecideCtx, Refusal};
+use crate::command::{BUDGET_USED_UP, DecideCtx, Refusal};
 use crate::event::{EventBody, Problem, TurnResult};
 use crate::hold::{Answer, Subject};
 use crate::wire::Fact;
@@ -52,13 +52,14 @@ impl Execution {
                 }
                 events
             }
-            Fact::Asked { tool_use_id, tool, input, description, agent_id } => {
+            Fact::Asked { tool_use_id, tool, input, place, description, agent_id } => {
                 let subject = Subject {
                     digest: Digest::of(&input),
                     grant: Self::grantable(&tool, &input),
                     tool,
                     tool_use_id: Some(tool_use_id),
                     input,
+                    place,
                     description,
                     agent_id,
                     caution: None,
@@ -89,6 +90,7 @@ impl Execution {
                 events
             }
             Fact::TurnEnded(result) => self.turn_ended(result, ctx),
+            Fact::Idle => self.session_idle(ctx),
             Fact::Fatal { error } => self.fail_events(error),
             other => passed_on(other),
         }
@@ -131,7 +133,11 @@ impl Execution {
             );
         }
         let kind = HoldKind::of_tool(&subject.tool);
-        let verdict = self.definition.policy.verdict(&subject.tool, &subject.input);
+        let verdict = self.definition.policy.verdict(
+            &subject.tool,
+            &subject.input,
+            subject.place.as_deref(),
+        );
         let hold = Hold {
             id,
             kind,
@@ -186,7 +192,7 @@ impl Execution {
             _ if already_ran => None,
             Verdict::Allow(_) => Some((Answer::Allow { input: None }, Actor::system("policy"), None)),
             Verdict::Ask if hold.kind == HoldKind::Tool => {
-                let grant = self.grant_for(&hold.subject.tool, &hold.subject.input)?;
+                let grant = self.grant_for(&hold.subject)?;
                 Some((Answer::Allow { input: None }, Actor::system("grant"), Some(grant.id)))
             }
             Verdict::Ask => None,
@@ -201,46 +207,61 @@ impl Execution {
             // A subagent in the background goes on asking after the main turn.
             .filter(|hold| hold.subject.agent_id.is_none() || hold.asked_by != Some(self.incarnation))
             .map(|hold| match hold.state {
-                HoldState::Releasing { .. } => EventBody::HoldReleased { hold: hold.id },
+                HoldState::Releasing { written: true, .. } => EventBody::HoldReleased { hold: hold.id },
                 _ => EventBody::HoldCancelled { hold: hold.id, reason: "the turn ended".into() },
             })
             .collect();
-        let background = result.background > 0;
-        let hopeless = matches!(result.api_status, Some(401 | 403)) && self.totals.turns == 0;
-        let caution = (!result.ok && !result.interrupted)
-            .then(|| format!("The turn ended with an error: {} Reply to try again.", sentence(&result.text)));
+        // A used-up budget comes back as a 403, too; a person may go on when it was raised.
+        let hopeless = matches!(result.api_status, Some(401 | 403))
+            && self.totals.turns == 0
+            && !result.text.contains(BUDGET_USED_UP);
         let error = hopeless.then(|| problem_of(&result));
         events.push(EventBody::TurnEnded(result));
-        if background || !self.messages.is_empty() {
+        if let Some(error) = error.filter(|_| self.messages.is_empty()) {
+            // With whatever a subagent still asks: it must not outlive the end.
+            events.extend(self.after(&events, ctx.now).fail_events(error));
+        }
+        events
+    }
+
+    /// The end of a turn is not the end of work: subagents may go on beside it and lead to further
+    /// turns. The session says when nothing more comes by itself.
+    fn session_idle(&self, ctx: &mut DecideCtx<'_>) -> Vec<EventBody> {
+        let mut events = vec![EventBody::SessionIdle];
+        if self.turn.is_some() || !self.messages.is_empty() || self.last_turn.is_none() {
             return events;
         }
-        // With whatever a subagent still asks: it must not outlive the end.
-        let after = self.after(&events, ctx.now);
-        events.extend(match error {
-            Some(error) => after.fail_events(error),
-            None => after.at_rest(caution, ctx),
-        });
+        // An agent that says itself when it is done waits for its background tasks; people may go on.
+        if self.background == 0 || self.finish.is_some() || self.definition.completion == Completion::Person {
+            events.extend(self.at_rest(false, ctx));
+        }
         events
     }
 
     /// Nothing is left to do: the end, where a person or the agent's definition said so, or else the
-    /// wait for a reply.
-    pub(super) fn at_rest(&self, caution: Option<String>, ctx: &mut DecideCtx<'_>) -> Vec<EventBody> {
+    /// wait for a reply. `lost_background`: tasks in the background ended with their worker.
+    pub(super) fn at_rest(&self, lost_background: bool, ctx: &mut DecideCtx<'_>) -> Vec<EventBody> {
         if let Some(by) = &self.finish {
             return self.finish_events(by.clone());
         }
-        if self.definition.completion == Completion::Auto
-            && let Some(last) = &self.last_turn
-        {
-            return if last.ok {
-                self.finish_events(Actor::system("agent"))
-            } else {
-                self.fail_events(problem_of(last))
+        let Some(last) = &self.last_turn else { return Vec::new() };
+        if self.definition.completion == Completion::Auto {
+            return match last.ok {
+                true if lost_background => self.fail_events(background_lost()),
+                true => self.finish_events(Actor::system("agent")),
+                false => self.fail_events(problem_of(last)),
             };
         }
         if self.reply_hold().is_some() {
             return Vec::new();
         }
+        let caution = if lost_background {
+            Some("Tasks that ran in the background ended with their worker. Reply to go on.".to_owned())
+        } else if !last.ok && !last.interrupted {
+            Some(format!("The turn ended with an error: {} Reply to try again.", sentence(&last.text)))
+        } else {
+            None
+        };
         vec![EventBody::HoldOpened {
             hold: HoldId((ctx.fresh_id)()),
             hold_kind: HoldKind::Reply,
@@ -254,7 +275,7 @@ impl Execution {
 /// A tool call has a result: nothing waits at its hold any more.
 fn settle_after_result(hold: &Hold) -> EventBody {
     match hold.state {
-        HoldState::Releasing { .. } => EventBody::HoldReleased { hold: hold.id },
+        HoldState::Releasing { written: true, .. } => EventBody::HoldReleased { hold: hold.id },
         _ => EventBody::HoldCancelled {
             hold: hold.id,
             reason: "the call has a result without this hold".into(),
@@ -271,6 +292,7 @@ fn passed_on(fact: Fact) -> Vec<EventBody> {
         Fact::ApiRetry { attempt, max_retries, delay_ms, status, error } => {
             EventBody::ApiRetry { attempt, max_retries, delay_ms, status, error }
         }
+        Fact::Background { running } => EventBody::BackgroundChanged { running },
         Fact::Files { files, omitted } => EventBody::FilesCollected { files, omitted },
         Fact::Notice { level, text } => EventBody::Notice { level, text },
         Fact::CliFrame { name, frame } => EventBody::CliFrame { name, frame },
@@ -296,9 +318,23 @@ fn sentence(text: &str) -> String {
     short
 }
 
+fn background_lost() -> Problem {
+    Problem {
+        code: "background_lost".into(),
+        title: "tasks that the agent ran in the background ended with their worker".into(),
+        detail: "The agent had ended its turn and waited for them, so its result would lack theirs.".into(),
+        hint: "The transcript and the files are kept; start the conversation again, or without `background` in the agent's definition.".into(),
+    }
+}
+
 fn problem_of(result: &TurnResult) -> Problem {
     let detail: String = result.text.chars().take(2_000).collect();
     let (code, title, hint) = match result.api_status {
+        _ if result.text.contains(BUDGET_USED_UP) => (
+            "budget_limit",
+            BUDGET_USED_UP,
+            "The transcript and the files are kept. Raise the agent's `budget_usd` in `holdpoint.toml` if it is too tight, then start the conversation again.",
+        ),
         Some(401) => (
             "invalid_key",
             "the model's API refused the key",

@@ -19,7 +19,9 @@ use serde_json::Value;
 pub use decide::create;
 pub use next::Need;
 
+use crate::command::Refusal;
 use crate::event::{Grant, Message, Problem, TurnResult};
+use crate::hold::{Answer, Subject};
 use crate::pricing::Tokens;
 use crate::{
     Actor, AgentDef, ExecutionId, Hold, HoldId, HoldKind, HoldState, Incarnation, Rule, Seq, SessionId,
@@ -161,6 +163,12 @@ pub struct Execution {
     pub outcome: Option<Outcome>,
     /// Workers lost since the last progress.
     pub losses_in_a_row: u32,
+    /// The session said that it has nothing to do.
+    #[serde(default)]
+    pub idle: bool,
+    /// Tasks that run in the background.
+    #[serde(default)]
+    pub background: u32,
     /// The event that lists the result files as they are now.
     pub files_seq: Option<Seq>,
 }
@@ -258,15 +266,36 @@ impl Execution {
 
     /// The grant that covers a use of a tool.
     #[must_use]
-    pub fn grant_for(&self, tool: &str, input: &Value) -> Option<&Grant> {
-        self.grants.iter().find(|grant| grant.rule.matches(tool, input))
+    pub fn grant_for(&self, subject: &Subject) -> Option<&Grant> {
+        self.grants.iter().find(|grant| subject.is_of(&grant.rule))
     }
 
-    /// Whether this tool call may be handed over again after a loss: policy says so, or it only
-    /// talks to a person.
-    pub(crate) fn is_repeatable(&self, hold: &Hold) -> bool {
+    /// Whether a model call fits into the budget. A script costs nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::OverBudget`]; the call must not be made then.
+    pub fn affords(&self, call_micros: u64, set_aside_micros: u64) -> Result<(), Refusal> {
+        let Some(budget) = self.definition.limits.budget_usd.filter(|_| !self.rehearsal) else {
+            return Ok(());
+        };
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let budget_micros = (budget.max(0.0) * 1e6) as u64;
+        let spent_micros = self.totals.cost_micros.saturating_add(set_aside_micros);
+        if spent_micros.saturating_add(call_micros) <= budget_micros {
+            return Ok(());
+        }
+        Err(Refusal::OverBudget { budget_micros, spent_micros, call_micros })
+    }
+
+    /// Whether this decision may be handed over again after a loss: policy says so of what was released,
+    /// or it only talks to a person.
+    pub(crate) fn is_repeatable(&self, hold: &Hold, answer: &Answer) -> bool {
+        let edited = matches!(answer, Answer::Allow { input: Some(_) });
+        let released = hold.released_input(answer).unwrap_or_else(|| hold.subject.input.clone());
+        // Where an edited path leads is not known: it is of no place.
+        let place = hold.subject.place.as_deref().filter(|_| !edited);
         matches!(hold.kind, HoldKind::Question | HoldKind::Plan | HoldKind::Reply)
-            || self.definition.policy.is_repeatable(&hold.subject.tool, &hold.subject.input)
+            || self.definition.policy.is_repeatable(&hold.subject.tool, &released, place)
     }
 
     /// The rule that a person could grant at an ask.

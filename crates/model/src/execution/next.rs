@@ -1,5 +1,7 @@
 //! What should be done about an execution from outside.
 
+use std::collections::BTreeSet;
+
 use crate::event::SendMode;
 use crate::{Execution, HoldId, HoldKind, HoldState, MessageId, Residency};
 
@@ -89,13 +91,27 @@ impl Execution {
         if self.residency != Residency::Warm || self.status.is_final() || !self.messages.is_empty() {
             return false;
         }
+        // What runs in the background would be lost; an interrupt would be forgotten.
+        if self.background > 0 || self.interrupt {
+            return false;
+        }
         let open: Vec<_> = self.open_holds().collect();
         if open.len() != self.holds.len() || open.is_empty() {
             return false;
         }
+        // The turn is over, but the session has not said that nothing follows.
+        let Some(turn) = &self.turn else { return self.idle };
         // A hold that is being released was left out above; what policy let run is not a hold.
-        let runs =
-            |turn: &super::Turn| turn.tools.values().any(|call| call.started && call.result_seq.is_none());
-        !self.turn.as_ref().is_some_and(runs)
+        let running = turn.tools.values().filter(|call| call.started && call.result_seq.is_none());
+        let (subagents, others): (Vec<_>, Vec<_>) = running.partition(|call| is_subagent(&call.name));
+        // A subagent waits if it asks; one that does not is at work.
+        let asking: BTreeSet<&str> =
+            self.open_holds().filter_map(|hold| hold.subject.agent_id.as_deref()).collect();
+        others.is_empty() && subagents.len() <= asking.len()
     }
+}
+
+/// Whether a tool runs a subagent: its own tools ask each for itself.
+fn is_subagent(tool: &str) -> bool {
+    matches!(tool, "Agent" | "Task")
 }

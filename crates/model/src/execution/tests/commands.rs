@@ -95,14 +95,8 @@ fn an_expired_reply_finishes_with_the_last_turns_result() {
 #[test]
 fn whatever_a_subagent_asks_ends_with_the_execution() {
     let background = |run: &mut Run| {
-        run.fact(Fact::Asked {
-            tool_use_id: "s".into(),
-            tool: "Bash".into(),
-            input: bash("make"),
-            description: None,
-            agent_id: Some("sub".into()),
-        });
-        run.fact(Fact::TurnEnded(turn(true)));
+        run.fact(subagent_asks("s"));
+        run.end_turn(true);
     };
     let mut run = Run::working(AgentDef::builtin());
     background(&mut run);
@@ -168,7 +162,7 @@ fn a_queued_message_waits_for_the_end_of_the_turn_and_a_steering_one_does_not() 
     ));
     run.does(Command::BeginMessage { message: now, incarnation: 1 });
     run.fact(Fact::MessageDelivered { message: now });
-    run.fact(Fact::TurnEnded(turn(true)));
+    run.end_turn(true);
     assert!(run.execution.reply_hold().is_none(), "a message is waiting: nobody has to reply");
     assert_eq!(run.execution.next(), vec![super::super::Need::Send(later)]);
 }
@@ -178,8 +172,7 @@ fn finish_waits_for_the_turn() {
     let mut run = Run::working(AgentDef::builtin());
     assert_eq!(kinds(&run.does(Command::Finish { by: person("ada") })), ["finish_requested"]);
     assert_eq!(run.execution.status, Status::Running);
-    let end = run.fact(Fact::TurnEnded(turn(true)));
-    assert_eq!(kinds(&end), ["turn_ended", "execution_finished"]);
+    assert_eq!(kinds(&run.end_turn(true)), ["turn_ended", "session_idle", "execution_finished"]);
 
     let mut run = Run::at_rest(AgentDef::builtin());
     let end = run.does(Command::Finish { by: person("ada") });
@@ -239,6 +232,7 @@ fn model_call(cost_micros: u64) -> ModelCall {
         cost_micros,
         replayed: false,
         incomplete: false,
+        estimated: false,
     }
 }
 

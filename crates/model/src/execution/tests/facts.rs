@@ -52,7 +52,7 @@ fn policy_answers_where_it_can() {
     let mut run = Run::working(definition);
     for (call, tool, input, state) in [
         ("a", "Bash", bash("rm -rf x"), "answered"),
-        ("b", "Grep", json!({"pattern": "x"}), "answered"),
+        ("b", "TaskList", json!({}), "answered"),
         ("c", "Glob", json!({"pattern": "x"}), "open"),
         ("d", "AskUserQuestion", json!({"questions": []}), "open"),
         ("e", "ExitPlanMode", json!({"plan": "x"}), "open"),
@@ -111,18 +111,18 @@ fn an_ask_can_be_withdrawn_until_its_answer_is_on_the_way() {
 #[test]
 fn the_end_of_a_turn_waits_for_a_reply_or_ends_it_all() {
     let mut run = Run::working(AgentDef::builtin());
-    assert_eq!(kinds(&run.fact(Fact::TurnEnded(turn(true)))), ["turn_ended", "hold_opened"]);
+    assert_eq!(kinds(&run.end_turn(true)), ["turn_ended", "session_idle", "hold_opened"]);
     assert_eq!(run.execution.status, Status::Awaiting);
     assert!(run.execution.is_waiting());
 
     let mut run = Run::working(AgentDef::builtin());
-    run.fact(Fact::TurnEnded(turn(false)));
+    run.end_turn(false);
     assert!(run.execution.reply_hold().expect("a reply hold").subject.caution.is_some());
 
     let auto = AgentDef { completion: Completion::Auto, ..AgentDef::builtin() };
     for (ok, status) in [(true, Status::Finished), (false, Status::Error)] {
         let mut run = Run::working(auto.clone());
-        run.fact(Fact::TurnEnded(turn(ok)));
+        run.end_turn(ok);
         assert_eq!(run.execution.status, status);
     }
 
@@ -138,6 +138,7 @@ fn the_end_of_a_turn_settles_what_it_asked() {
     let released = run.hold_of("b").id;
     run.decide(released, deny()).expect("decided");
     run.release(released);
+    run.fact(Fact::AnswerWritten { hold: released });
     let events = run.fact(Fact::TurnEnded(turn(true)));
     let about = |id: HoldId| {
         events
@@ -185,6 +186,6 @@ fn a_fatal_fact_fails_it() {
 fn a_turn_knows_the_event_it_began_after() {
     let mut run = Run::at_rest(AgentDef::builtin());
     let before = run.execution.seq;
-    run.fact(asks("bg", "Bash", bash("make")));
+    run.fact(calls("of a turn that nobody asked for"));
     assert_eq!(run.execution.turn.as_ref().expect("a turn").began_after, before);
 }

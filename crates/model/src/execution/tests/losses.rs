@@ -1,7 +1,7 @@
 //! Workers that go, told to or not.
 
 use super::*;
-use crate::event::TurnResult;
+use crate::HoldKind;
 use crate::execution::{MAX_LOSSES_IN_A_ROW, Need};
 use crate::{Completion, Policy, Residency, Rule, Status};
 
@@ -139,15 +139,55 @@ fn a_parked_execution_costs_nothing_until_somebody_answers() {
 /// execution running for ever, with no worker, no hold and nothing to do.
 #[test]
 fn background_tasks_that_end_with_their_worker_leave_a_reply_to_give() {
-    let background = Fact::TurnEnded(TurnResult { background: 1, ..turn(true) });
+    let in_the_background = |run: &mut Run| {
+        run.fact(Fact::Background { running: 1 });
+        assert_eq!(kinds(&run.fact(Fact::TurnEnded(turn(true)))), ["turn_ended"]);
+        assert_eq!(run.execution.status, Status::Running);
+    };
     let mut run = Run::working(AgentDef::builtin());
-    assert_eq!(kinds(&run.fact(background.clone())), ["turn_ended"]);
-    assert_eq!(run.execution.status, Status::Running);
+    in_the_background(&mut run);
     assert_eq!(kinds(&run.lose()), ["worker_lost", "hold_opened"]);
     assert_eq!(run.execution.status, Status::Awaiting);
+    let caution = run.execution.reply_hold().and_then(|hold| hold.subject.caution.clone());
+    assert!(caution.is_some_and(|caution| caution.contains("background")));
 
     let mut run = Run::working(AgentDef { completion: Completion::Auto, ..AgentDef::builtin() });
-    run.fact(background);
+    in_the_background(&mut run);
+    run.lose();
+    assert_eq!(run.execution.status, Status::Error, "its result would lack theirs");
+
+    // Nothing ran in the background: only the session's last word was lost.
+    let mut run = Run::working(AgentDef { completion: Completion::Auto, ..AgentDef::builtin() });
+    run.fact(Fact::TurnEnded(turn(true)));
     run.lose();
     assert_eq!(run.execution.status, Status::Finished);
+}
+
+/// The bug this stands for: the answer to a subagent that had ended with its worker kept an execution
+/// running for ever, since no later session asks for it.
+#[test]
+fn what_a_subagent_asked_beside_the_session_ends_with_its_worker() {
+    let asks_after_the_turn = |run: &mut Run| {
+        run.fact(Fact::Background { running: 1 });
+        run.fact(Fact::TurnEnded(turn(true)));
+        run.fact(subagent_asks("s"));
+        assert!(run.execution.turn.is_none(), "a subagent begins no turn");
+    };
+    let mut run = Run::working(AgentDef::builtin());
+    asks_after_the_turn(&mut run);
+    assert!(!run.execution.is_waiting(), "parking would end the subagent");
+    run.lose();
+    assert_eq!(run.execution.holds.values().map(|hold| hold.kind).collect::<Vec<_>>(), [HoldKind::Reply]);
+
+    // Also when its answer was under way: then people are told that it may have run.
+    let mut run = Run::working(AgentDef::builtin());
+    asks_after_the_turn(&mut run);
+    let hold = run.hold_of("s").id;
+    run.decide(hold, allow()).expect("decided");
+    run.release(hold);
+    run.fact(Fact::AnswerWritten { hold });
+    let events = run.lose();
+    let cancelled = events.iter().find(|event| event.kind() == "hold_cancelled").expect("cancelled");
+    assert!(format!("{cancelled:?}").contains("may have run"), "{cancelled:?}");
+    assert!(run.execution.next().is_empty());
 }

@@ -73,7 +73,7 @@ impl Run {
     /// As [`Self::working`], with the turn over.
     fn at_rest(definition: AgentDef) -> Self {
         let mut run = Self::working(definition);
-        run.fact(Fact::TurnEnded(turn(true)));
+        run.end_turn(true);
         run
     }
 
@@ -129,6 +129,13 @@ impl Run {
     fn fact(&mut self, fact: Fact) -> Vec<EventBody> {
         let (incarnation, worker_seq) = (self.execution.incarnation, self.execution.worker_seq + 1);
         self.does(Command::Fact { incarnation, worker_seq, fact })
+    }
+
+    /// The turn is over, and the session says that nothing follows.
+    fn end_turn(&mut self, ok: bool) -> Vec<EventBody> {
+        let mut events = self.fact(Fact::TurnEnded(turn(ok)));
+        events.extend(self.fact(Fact::Idle));
+        events
     }
 
     fn start_worker(&mut self) -> Incarnation {
@@ -201,7 +208,19 @@ fn bash(command: &str) -> Value {
 }
 
 fn asks(call: &str, tool: &str, input: Value) -> Fact {
-    Fact::Asked { tool_use_id: call.into(), tool: tool.into(), input, description: None, agent_id: None }
+    Fact::Asked { tool_use_id: call.into(), tool: tool.into(), input, place: None, description: None, agent_id: None }
+}
+
+/// A subagent asks.
+fn subagent_asks(call: &str) -> Fact {
+    Fact::Asked {
+        tool_use_id: call.into(),
+        tool: "Bash".into(),
+        input: bash("make"),
+        place: None,
+        description: None,
+        agent_id: Some("sub".into()),
+    }
 }
 
 fn result_of(call: &str) -> Fact {
@@ -230,7 +249,6 @@ fn turn(ok: bool) -> TurnResult {
         text: "that is all".into(),
         structured: None,
         num_turns: 1,
-        background: 0,
         api_status: None,
         interrupted: false,
     }

@@ -42,7 +42,9 @@ enum FactStep {
     Written { hold: usize },
     Dropped { hold: usize },
     Result { call: u8 },
-    TurnEnded { ok: bool, background: bool, status: bool },
+    TurnEnded { ok: bool, status: bool },
+    Idle,
+    Background { running: u8 },
     Fatal,
 }
 
@@ -58,8 +60,10 @@ fn fact_step() -> impl Strategy<Value = FactStep> {
         4 => (0..8_usize).prop_map(|hold| FactStep::Written { hold }),
         1 => (0..8_usize).prop_map(|hold| FactStep::Dropped { hold }),
         4 => (0..5_u8).prop_map(|call| FactStep::Result { call }),
-        2 => (any::<bool>(), proptest::bool::weighted(0.2), proptest::bool::weighted(0.1))
-            .prop_map(|(ok, background, status)| FactStep::TurnEnded { ok, background, status }),
+        2 => (any::<bool>(), proptest::bool::weighted(0.1))
+            .prop_map(|(ok, status)| FactStep::TurnEnded { ok, status }),
+        3 => Just(FactStep::Idle),
+        1 => (0..2_u8).prop_map(|running| FactStep::Background { running }),
         1 => Just(FactStep::Fatal),
     ]
 }
@@ -145,6 +149,7 @@ fn fact_of(step: FactStep, run: &Run) -> Option<Fact> {
                 tool_use_id: call(n),
                 tool: tool.into(),
                 input: json!({ "command": format!("make {input}"), "questions": [{"question": "q"}] }),
+                place: None,
                 description: None,
                 agent_id: sub.then(|| "sub".into()),
             }
@@ -155,8 +160,9 @@ fn fact_of(step: FactStep, run: &Run) -> Option<Fact> {
             Fact::AnswerDropped { hold: pick(&all_holds(run), hold)?, reason: "too late".into() }
         }
         FactStep::Result { call: n } => result_of(&call(n)),
-        FactStep::TurnEnded { ok, background, status } => Fact::TurnEnded(TurnResult {
-            background: u32::from(background),
+        FactStep::Idle => Fact::Idle,
+        FactStep::Background { running } => Fact::Background { running: u32::from(running) },
+        FactStep::TurnEnded { ok, status } => Fact::TurnEnded(TurnResult {
             api_status: status.then_some(401),
             ..turn(ok)
         }),
@@ -238,6 +244,7 @@ fn take(run: &mut Run, step: Step) {
             cost_micros: 3,
             replayed,
             incomplete: false,
+            estimated: false,
         }),
         Step::Reconcile => {
             reconcile(run);
