@@ -36,6 +36,15 @@ pub fn kill(pids: &[u32]) {
     }
 }
 
+/// Stops processes where they are.
+pub fn pause(pids: &[u32]) {
+    for pid in pids {
+        if let Some(pid) = i32::try_from(*pid).ok().and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::STOP);
+        }
+    }
+}
+
 /// Kills every worker and session of a data folder.
 pub fn kill_all_of(data: &Path) {
     for entry in std::fs::read_dir(data.join("executions")).into_iter().flatten().flatten() {

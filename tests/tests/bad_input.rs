@@ -11,7 +11,7 @@ scenes:
       - - text: "<script>alert(1)</script> <img src=x onerror=alert(2)> [click](javascript:alert(3))\n\n**bold** [click](javascript:alert(4))"
   - turns:
       - - tool: Bash
-          input: {command: "ln -s /etc/passwd link.txt; echo fine > fine.txt"}
+          input: {command: "ln -s /etc/passwd link.txt; echo fine > fine.txt; mkdir -p .claude && echo kept > .claude/kept.md"}
         - text: done
 "##;
 
@@ -76,6 +76,16 @@ async fn paths_out_of_the_workspace_lead_nowhere() -> anyhow::Result<()> {
         assert!(matches!(status, 400 | 404), "{path}: {status} {body}");
         assert!(!body.to_string().contains("root:"), "{path} leaked");
     }
+    // What the agent keeps for itself is there, and is no file of the conversation.
+    assert!(server.workspace(&id).join(".claude/kept.md").exists());
+    let (status, body) = server.get(&format!("/v1/executions/{id}/files/.claude/kept.md")).await?;
+    assert_eq!((status, code(&body)), (404, "no_such_file"), "{body}");
+    let (status, body) = server.get("/v1/executions/%FF").await?;
+    assert_eq!((status, code(&body)), (400, "invalid_path"), "{body}");
+    let (_, list) = server.get(&format!("/v1/executions/{id}/files")).await?;
+    let listed: Vec<&str> =
+        list["items"].as_array().into_iter().flatten().filter_map(|file| file["path"].as_str()).collect();
+    assert_eq!(listed, ["fine.txt"]);
     let (status, body) = server.get(&format!("/v1/executions/{id}/files/fine.txt")).await?;
     assert_eq!((status, body), (200, json!("fine\n")));
     Ok(())

@@ -28,8 +28,12 @@ scenes:
                 options: [{label: Small, description: fits a pocket}, {label: Large, description: fits a wall}]
         - tool: EnterPlanMode
           input: {}
+        - tool: Write
+          input:
+            file_path: "{{plan_file}}"
+            content: "## Plan\n\n1. Sketch it in the chosen colour.\n2. Print it in both sizes.\n\n| step | time |\n| --- | --- |\n| sketch | 1 h |\n| print | 2 h |"
         - tool: ExitPlanMode
-          input: {plan: "## Plan\n\n1. Sketch it in the chosen colour.\n2. Print it in both sizes.\n\n| step | time |\n| --- | --- |\n| sketch | 1 h |\n| print | 2 h |"}
+          input: {}
         - text: "All done. The notes are in `notes.txt`:\n\n| what | where |\n| --- | --- |\n| notes | notes.txt |"
 "###;
 
@@ -96,6 +100,11 @@ async fn whole(width: u32, height: u32, dark: bool, name: &str) -> anyhow::Resul
 
     let plan = "[data-hold][data-kind=plan][data-state=open]";
     browser.see(plan).await?;
+    // Rendered, in the card itself.
+    let rendered = browser.see(&format!("{plan} .plan")).await?;
+    let text = rendered.text().await?;
+    assert!(text.contains("Sketch it in the chosen colour.") && !text.contains("##"), "{text}");
+    browser.see(&format!("{plan} .plan table")).await?;
     browser.shot(&shot("08-plan")).await?;
     browser.click(&format!("{plan} button[data-action=allow]")).await?;
 
@@ -153,6 +162,8 @@ async fn the_page_goes_on_by_itself_after_a_restart() -> anyhow::Result<()> {
     browser.see("main[data-connection=live]").await?;
     server.kill()?;
     browser.see("main[data-connection=reconnecting]").await?;
+    // Said a moment later: a short break is not worth a word.
+    browser.see("#connection").await?;
     browser.shot("reconnecting").await?;
     server.up().await?;
     server.decide(&reply, serde_json::json!({"action": "reply", "message": "from elsewhere"})).await?;
