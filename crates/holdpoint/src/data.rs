@@ -82,10 +82,11 @@ impl DataDir {
         self.root.join("executions")
     }
 
-    /// Makes the folder, for the owner alone, and checks that it can be written to.
+    /// Makes the folder, for the owner alone, and checks that it can be written to. A folder that was
+    /// there and holds something of somebody else is left as it is.
     ///
     /// # Errors
-    /// When it cannot.
+    /// When it cannot, or others could look into it.
     pub fn create(&self) -> Result<(), Failure> {
         let failed = |error: io::Error| {
             Failure::new(format!("failed to write to the data folder {}", self.root.display()))
@@ -93,11 +94,23 @@ impl DataDir {
                 .next("holdpoint --data DIR up     (another folder)")
         };
         create_private(&self.root).map_err(failed)?;
+        // Everything of value is below: nobody else may look.
+        let mode = fs::metadata(&self.root).map_err(failed)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            let is_empty = fs::read_dir(&self.root).map_err(failed)?.next().is_none();
+            if !is_empty && !self.database().is_file() {
+                // Perhaps a mistake: a home folder, /tmp, a project that others work in as well.
+                let root = self.root.display();
+                return Err(Failure::new(format!("{root} cannot be the data folder as it is"))
+                    .why("other users may look into it, and what is in it is not Holdpoint's")
+                    .next(format!("holdpoint --data {root}/holdpoint up     (a folder of its own in there)"))
+                    .next(format!("chmod 700 {root}     (if it is meant to be yours alone)")));
+            }
+            fs::set_permissions(&self.root, fs::Permissions::from_mode(0o700)).map_err(failed)?;
+        }
         for folder in [self.cli_folder(), self.executions()] {
             create_private(&folder).map_err(failed)?;
         }
-        // Everything of value is below: nobody else may look, whoever made the folder.
-        fs::set_permissions(&self.root, fs::Permissions::from_mode(0o700)).map_err(failed)?;
         let probe = self.root.join(format!(".probe-{}", std::process::id()));
         File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(failed)
     }
@@ -153,15 +166,33 @@ impl DataDir {
     /// The process that holds the lock now, if one does.
     #[must_use]
     pub fn locked_by(&self) -> Option<i32> {
-        let mut file = File::open(self.lock_file()).ok()?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => None,
-            Err(_) => {
-                let mut pid = String::new();
-                file.read_to_string(&mut pid).ok()?;
-                pid.trim().parse().ok()
+        let mut tries = LOCK_TRIES;
+        loop {
+            let mut file = File::open(self.lock_file()).ok()?;
+            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
+                return None;
+            }
+            let mut pid = String::new();
+            file.read_to_string(&mut pid).ok()?;
+            tries -= 1;
+            match pid.trim().parse() {
+                Ok(pid) => return Some(pid),
+                // It has the lock and has not written yet who it is.
+                Err(_) if tries > 0 => std::thread::sleep(LOCK_PAUSE),
+                Err(_) => return None,
             }
         }
+    }
+
+    /// The control plane of this folder, as far as it is sure: a control file without the process that
+    /// wrote it is what a killed one left behind, and somebody else may listen at its address by now.
+    ///
+    /// # Errors
+    /// When the control file is there but cannot be read.
+    pub fn presence(&self) -> Result<Presence, Failure> {
+        let Some(pid) = self.locked_by() else { return Ok(Presence::Absent) };
+        let control = self.read_control()?.filter(|control| control.pid == pid);
+        Ok(control.map_or(Presence::Between, Presence::Running))
     }
 
     /// What the running control plane wrote for the terminal, if it did.
@@ -201,6 +232,17 @@ impl DataDir {
     pub fn remove_control(&self) {
         let _ = fs::remove_file(self.control_file());
     }
+}
+
+/// Whether a data folder has a control plane now.
+#[derive(Clone, Debug)]
+pub enum Presence {
+    /// It answers there.
+    Running(ControlFile),
+    /// A process has the folder and answers nobody: it starts, it ends, or it is `holdpoint down`.
+    Between,
+    /// Nothing has the folder.
+    Absent,
 }
 
 /// The lock on a data folder.
@@ -280,6 +322,49 @@ mod tests {
         assert!(!format!("{control:?}").contains("\"t\""));
         data.remove_control();
         assert!(data.read_control().expect("read").is_none());
+    }
+
+    #[test]
+    fn a_control_file_counts_while_the_process_that_wrote_it_has_the_folder() {
+        let dir = tempfile::tempdir().expect("dir");
+        let data = DataDir { root: dir.path().to_owned() };
+        let own = i32::try_from(std::process::id()).expect("pid");
+        let write = |pid| {
+            let control = ControlFile { url: "http://127.0.0.1:1".into(), pid, token: "t".into() };
+            data.write_control(&control).expect("write");
+        };
+        write(own);
+        assert!(matches!(data.presence(), Ok(Presence::Absent)), "nobody has the lock");
+        let lock = data.lock().expect("free");
+        assert!(matches!(data.presence(), Ok(Presence::Running(_))));
+        write(own + 1);
+        assert!(matches!(data.presence(), Ok(Presence::Between)), "somebody else wrote it");
+        data.remove_control();
+        assert!(matches!(data.presence(), Ok(Presence::Between)));
+        drop(lock);
+        assert!(matches!(data.presence(), Ok(Presence::Absent)));
+    }
+
+    #[test]
+    fn only_a_folder_of_ours_is_closed_to_others() {
+        let dir = tempfile::tempdir().expect("dir");
+        let data = DataDir { root: dir.path().join("folder") };
+        let open = || fs::set_permissions(data.root(), fs::Permissions::from_mode(0o755)).expect("mode");
+        let mode = || fs::metadata(data.root()).expect("there").permissions().mode() & 0o777;
+        fs::create_dir(data.root()).expect("folder");
+        open();
+        fs::write(data.root().join("letter"), "").expect("file");
+        let failure = data.create().expect_err("it is somebody's").to_string();
+        assert!(failure.contains("chmod 700") && failure.contains("--data"), "{failure}");
+        assert_eq!(mode(), 0o755);
+        assert!(!data.executions().exists(), "nothing was put into it");
+        fs::remove_file(data.root().join("letter")).expect("remove");
+        data.create().expect("an empty one is taken");
+        assert_eq!(mode(), 0o700);
+        open();
+        fs::write(data.database(), "").expect("file");
+        data.create().expect("ours");
+        assert_eq!(mode(), 0o700);
     }
 
     #[test]

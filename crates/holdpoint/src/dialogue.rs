@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use holdpoint_model::{HoldKind, hold::Question};
 use serde_json::{Value, json};
 
-use crate::{client::types::HoldItem, render::one_line};
+use crate::{client::types::HoldItem, render::holds};
 
 /// What comes next.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,8 +63,8 @@ impl Dialogue {
         match &self.at {
             At::Choice => {
                 let mut choices = vec!["[a]llow".to_owned()];
-                if let Some(grant) = &self.hold.subject.grant {
-                    choices.push(format!("[c] all of {} in this conversation", one_line(grant, 40)));
+                if let Some(rule) = &self.hold.subject.grant {
+                    choices.push(format!("[c] all of{}in this conversation", holds::grant(rule)));
                 }
                 let deny = if self.hold.kind == Some(HoldKind::Plan) { "[d] send back" } else { "[d]eny" };
                 choices.extend([deny.to_owned(), "[e]dit".to_owned(), "Enter: later".to_owned()]);
@@ -260,6 +260,9 @@ mod tests {
             edit.edited("{\"command\":\"ls -l\"}"),
             bound(json!({"action": "allow", "input": {"command": "ls -l"}}))
         );
+        let rule = format!("Bash(git {} *)", "x".repeat(100));
+        let long = Dialogue::new(hold(HoldKind::Tool, json!({"command": "git"}), Some(&rule)));
+        assert!(long.prompt().contains(&format!("[c] all of\n    {rule}\nin this")), "{}", long.prompt());
         let mut plain = Dialogue::new(hold(HoldKind::Tool, json!({}), None));
         assert!(matches!(plain.line("c"), Step::Ask(_)), "there is nothing to grant");
     }

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-/// What of the environment matters to Holdpoint, apart from `HOLDPOINT_…`, which stand for flags
-/// and are read with them.
+use crate::proxy::Proxies;
+
+/// What of the environment matters to Holdpoint, apart from those `HOLDPOINT_…` that stand for flags
+/// of every command and are read with them.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     /// Where programs are looked for.
@@ -18,6 +20,10 @@ pub struct Environment {
     pub anthropic_api_key: Option<SecretString>,
     /// The model endpoint.
     pub anthropic_base_url: Option<String>,
+    /// The way to the model endpoint.
+    pub proxies: Proxies,
+    /// The port to listen on, as it was written.
+    pub port: Option<String>,
     /// The program to edit text with.
     pub editor: Option<String>,
     /// Whether a browser could show anything to the person at this terminal.
@@ -41,12 +47,24 @@ impl Environment {
             xdg_data_home: var("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute()),
             anthropic_api_key: var("ANTHROPIC_API_KEY").map(|key| key.trim().to_owned().into()),
             anthropic_base_url: var("ANTHROPIC_BASE_URL"),
+            proxies: Proxies {
+                http: any(&["HTTP_PROXY", "http_proxy"]).map(Into::into),
+                https: any(&["HTTPS_PROXY", "https_proxy"]).map(Into::into),
+                all: any(&["ALL_PROXY", "all_proxy"]).map(Into::into),
+                no: any(&["NO_PROXY", "no_proxy"]),
+            },
+            port: var("HOLDPOINT_PORT"),
             editor: var("VISUAL").or_else(|| var("EDITOR")),
             has_display: window_system && !remote,
             rust_log: var("RUST_LOG"),
             no_color: var("NO_COLOR").is_some() || var("TERM").as_deref() == Some("dumb"),
         }
     }
+}
+
+/// The first of these that is set.
+fn any(names: &[&str]) -> Option<String> {
+    names.iter().find_map(|name| var(name))
 }
 
 /// A variable that is set to something.

@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, process::ExitCode};
 
+use crate::term;
+
 /// What a command's exit code says to scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -99,6 +101,9 @@ impl Error for Failure {}
 /// Says on stderr what went wrong, once, and gives the exit code for it.
 #[must_use]
 pub fn report(error: &anyhow::Error) -> ExitCode {
+    if term::nobody_reads(error) {
+        return ExitCode::SUCCESS;
+    }
     let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
     match failure {
         // What stands above the failure only says on the way to what it happened.

@@ -1,6 +1,9 @@
 //! The terminal: what it can show, and lines that the person types.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::{
+    fmt,
+    io::{self, IsTerminal as _, Write as _},
+};
 
 use tokio::sync::mpsc;
 
@@ -15,6 +18,8 @@ pub struct Term {
     pub has_error_screen: bool,
     /// Colours may be used on the screen.
     pub color: bool,
+    /// Colours may be used in what goes to stderr.
+    pub error_color: bool,
 }
 
 impl Term {
@@ -22,11 +27,13 @@ impl Term {
     #[must_use]
     pub fn detect(no_color: bool) -> Self {
         let has_screen = io::stdout().is_terminal();
+        let has_error_screen = io::stderr().is_terminal();
         Self {
             has_keyboard: io::stdin().is_terminal(),
             has_screen,
-            has_error_screen: io::stderr().is_terminal(),
+            has_error_screen,
             color: has_screen && !no_color,
+            error_color: has_error_screen && !no_color,
         }
     }
 
@@ -37,14 +44,46 @@ impl Term {
     }
 }
 
-/// Writes to stdout at once. A reader that went away ends the command, silently (see `main`).
+/// Nobody reads what we print any more, as after `| head -1`. It ends the command, and is no error
+/// that anybody has to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NobodyReads;
+
+impl fmt::Display for NobodyReads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody reads any more")
+    }
+}
+
+impl std::error::Error for NobodyReads {}
+
+/// Whether that is how a command ended.
+#[must_use]
+pub fn nobody_reads(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        inner.is_some_and(|inner| inner.is::<NobodyReads>())
+    })
+}
+
+/// Writes to stdout at once.
 ///
 /// # Errors
-/// When nobody reads any more.
+/// [`NobodyReads`], or what else keeps it from being written.
 pub fn print(text: &str) -> io::Result<()> {
+    print_bytes(text.as_bytes())
+}
+
+/// As [`print`], for what is no text.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_bytes(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => io::Error::new(io::ErrorKind::BrokenPipe, NobodyReads),
+        _ => error,
+    })
 }
 
 /// As [`print`], with the end of the line.
@@ -102,5 +141,20 @@ impl Lines {
         let line = self.typed.recv().await.flatten();
         self.is_asked = false;
         line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    #[test]
+    fn a_reader_that_went_away_is_told_from_a_connection_that_broke() {
+        let gone: anyhow::Result<()> =
+            Err(io::Error::new(io::ErrorKind::BrokenPipe, NobodyReads)).context("on the way");
+        assert!(nobody_reads(&gone.expect_err("made")));
+        let broken = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(!nobody_reads(&broken));
     }
 }

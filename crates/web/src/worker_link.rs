@@ -5,7 +5,7 @@ use axum::{
         State,
         ws::{Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
     },
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
 use futures::{SinkExt as _, StreamExt as _, future};
 use holdpoint_control::WorkerLink;
@@ -27,7 +27,14 @@ pub(crate) async fn worker_link(
     let link = state.control.expect_worker(token).await.map_err(|error| unknown(error.to_string()))?;
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,
-        Err(rejection) => return Ok(rejection.into_response()),
+        Err(rejection) => {
+            return Err(Problem::new(
+                rejection.status(),
+                "no_websocket",
+                "this address speaks WebSocket alone",
+                rejection.body_text(),
+            ));
+        }
     };
     Ok(upgrade
         .max_message_size(MAX_FRAME_BYTES)
@@ -45,7 +52,11 @@ async fn serve(link: WorkerLink, socket: WebSocket) {
             Ok(Message::Binary(_)) => Some(Err("frames must be text".to_owned())),
             // Pings are answered by the WebSocket itself; the stream ends by itself after a close.
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_)) => None,
-            Err(error) => Some(Err(error.to_string())),
+            // A worker that ends does not say goodbye; the stream is over with it.
+            Err(error) => {
+                tracing::debug!(%error, "a worker's connection broke");
+                None
+            }
         })
     });
     let down = sink.with(|frame: Down| {

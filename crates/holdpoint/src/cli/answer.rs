@@ -11,15 +11,21 @@ use crate::{
     client::{Api, ids, types::HoldItem},
     dialogue::{Dialogue, Step, bound},
     failure::{Exit, Failure},
-    render::{
-        holds::{self, ALL_LINES},
-        paint::Paint,
-    },
+    render::{holds, paint::Paint},
     term::{self, Lines},
 };
 
+/// What fits which kind of hold, as `holdpoint answer --help` shows it.
+const BY_KIND: &str = "\
+Without an answer, on a terminal, it shows all of what is asked, and asks you. What fits:
+  reply     --reply TEXT [--file FILE]
+  tool      --allow [--scope conversation], --deny [REASON], --edit JSON (its arguments, changed)
+  plan      --allow, --deny [REASON] (sends it back), --edit TEXT (its new text)
+  question  --answer [QUESTION=]ANSWER [--note QUESTION=NOTE], --deny (no answer at all)";
+
 /// Arguments of `answer`. Without one of the answers, on a terminal, it shows the ask and asks you.
 #[derive(Debug, Args)]
+#[command(after_help = BY_KIND)]
 pub struct AnswerArgs {
     /// Which hold: its id, or an end or beginning of it that means one only
     pub hold: String,
@@ -71,10 +77,10 @@ pub(super) async fn run(args: AnswerArgs, context: &Context) -> anyhow::Result<(
             // Nothing to decide; the answer says who was first.
             Err(Failure::new(format!("this hold is {}", hold.state)).exit(Exit::Conflict).into())
         }
-        None if context.term.is_interactive() => interactive(&api, hold, context).await,
+        None if can_ask(context) => interactive(&api, hold, context).await,
         None => Err(Failure::new("no answer given")
             .exit(Exit::Usage)
-            .why(holds::hold(&hold, Paint(false), ALL_LINES))
+            .why(holds::hold(&hold, Paint(false)))
             .next(holds::commands(&hold).join("\n→ "))
             .into()),
     }
@@ -184,8 +190,24 @@ async fn send(api: &Api, hold: &HoldItem, decision: &Value, context: &Context) -
     Ok(term::line(done)?)
 }
 
+/// Whether the person can be shown the ask, and type.
+fn can_ask(context: &Context) -> bool {
+    let screen = if context.json { context.term.has_error_screen } else { context.term.has_screen };
+    context.term.has_keyboard && screen
+}
+
 async fn interactive(api: &Api, hold: HoldItem, context: &Context) -> anyhow::Result<()> {
-    term::line(&holds::hold(&hold, Paint(context.term.color), ALL_LINES))?;
+    // With --json, stdout is for the answer alone: what a person reads goes to stderr.
+    let say = |text: &str| {
+        if context.json {
+            eprint!("{text}");
+            Ok(())
+        } else {
+            term::print(text)
+        }
+    };
+    let color = if context.json { context.term.error_color } else { context.term.color };
+    say(&format!("{}\n", holds::hold(&hold, Paint(color))))?;
     let mut lines = Lines::start();
     let suffix = if hold.kind == Some(HoldKind::Plan) { ".md" } else { ".json" };
     let mut dialogue = Dialogue::new(hold.clone());
@@ -193,7 +215,7 @@ async fn interactive(api: &Api, hold: HoldItem, context: &Context) -> anyhow::Re
     loop {
         step = match step {
             Step::Ask(prompt) => {
-                term::print(&prompt)?;
+                say(&prompt)?;
                 match lines.next().await {
                     Some(line) => dialogue.line(&line),
                     None => Step::Leave,
@@ -205,9 +227,11 @@ async fn interactive(api: &Api, hold: HoldItem, context: &Context) -> anyhow::Re
             },
             Step::Send(decision) => return send(api, &hold, &decision, context).await,
             Step::Finish => {
-                api.post(&format!("/v1/executions/{}/finish", hold.execution), &json!({})).await?;
-                return Ok(term::line("finished")?);
+                let path = format!("/v1/executions/{}/finish", hold.execution);
+                let answer = api.post(&path, &json!({})).await?;
+                return if context.json { term::json(&answer) } else { Ok(term::line("finished")?) };
             }
+            Step::Leave if context.json => return term::json(&json!({"id": hold.id, "state": hold.state})),
             Step::Leave => return Ok(term::line("left for later")?),
         };
     }

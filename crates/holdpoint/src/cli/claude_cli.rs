@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use crate::{
     cli::Context,
@@ -44,6 +45,9 @@ pub(super) async fn run(command: CliCommand, context: &Context) -> anyhow::Resul
             };
             let program =
                 Installer::new(folder, context.environment.path.clone(), context.term).install().await?;
+            if context.json {
+                return term::json(&json!({"program": program, "version": install::VERSION}));
+            }
             Ok(term::line(&program.display().to_string())?)
         }
         CliCommand::Check => {
@@ -58,6 +62,9 @@ pub(super) async fn run(command: CliCommand, context: &Context) -> anyhow::Resul
                         .await?
                 }
             };
+            if context.json {
+                return term::json(&json!({"program": program, "right": true}));
+            }
             Ok(term::line(&format!("{} is right", program.display()))?)
         }
     }

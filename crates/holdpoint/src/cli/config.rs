@@ -40,7 +40,11 @@ fn check(context: &Context) -> anyhow::Result<()> {
         .map_or("(none: built-in defaults)".to_owned(), |file| file.display().to_string());
     let model = match (&config.rehearsal, &config.gateway.api_key) {
         (Some(script), _) => format!("rehearsal: {}", script.display()),
-        (None, Some(_)) => format!("{} (key set)", config.gateway.upstream),
+        (None, Some(_)) => {
+            let by =
+                if config.gateway.proxy.is_some() { ", through the proxy of the environment" } else { "" };
+            format!("{} (key set{by})", config.gateway.upstream)
+        }
         (None, None) => "rehearsal: ANTHROPIC_API_KEY is not set".to_owned(),
     };
     let cli = match &config.claude.cli {

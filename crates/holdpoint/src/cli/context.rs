@@ -27,6 +27,8 @@ pub struct Context {
     pub json: bool,
     /// The terminal, if it is one.
     pub term: Term,
+    /// The control plane is this command's own, and ends with it.
+    pub own_server: bool,
     url: Option<String>,
     token: Option<SecretString>,
 }
@@ -43,15 +45,16 @@ impl Context {
             environment: Arc::new(environment),
             config_file: global.config,
             json: global.json,
+            own_server: false,
             url: global.url,
             token: global.token,
         })
     }
 
-    /// The same for another data folder, and the control plane of that.
+    /// The same for another data folder, whose control plane this command runs itself.
     #[must_use]
-    pub fn with_data(&self, data: DataDir) -> Self {
-        Self { data, url: None, token: None, ..self.clone() }
+    pub fn with_own_server(&self, data: DataDir) -> Self {
+        Self { data, own_server: true, url: None, token: None, ..self.clone() }
     }
 
     /// The configuration.

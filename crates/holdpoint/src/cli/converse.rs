@@ -41,7 +41,7 @@ pub(super) async fn run(
     };
     let items = feed::follow(connect, execution.to_owned(), after, show_writing);
     if context.json {
-        return as_json(items).await;
+        return as_json(items, execution).await;
     }
     let mut transcript = Transcript::new(execution, Paint(context.term.color), !interactive);
     if let Some(said) = &said {
@@ -55,19 +55,31 @@ pub(super) async fn run(
         left: Vec::new(),
         lines: interactive.then(Lines::start),
     };
+    if interactive {
+        term::line(&following.transcript.dim(HOW_TO_TYPE))?;
+    }
     following.run(items).await
 }
 
-async fn as_json(mut items: mpsc::Receiver<Item>) -> anyhow::Result<()> {
+/// What can be typed while nothing is asked.
+const HOW_TO_TYPE: &str = "(a line you type is a message for after the present turn; with ! before it, \
+                           for now · Ctrl-C leaves)";
+
+async fn as_json(mut items: mpsc::Receiver<Item>, execution: &str) -> anyhow::Result<()> {
+    // For the outcome alone.
+    let mut transcript = Transcript::new(execution, Paint(false), false);
     while let Some(item) = items.recv().await {
         match item {
-            Item::Event(event) => term::json(&event.raw)?,
+            Item::Event(event) => {
+                transcript.event(&event);
+                term::json(&event.raw)?;
+            }
             Item::Failed(error) => return Err(error.into()),
             Item::Delta(_) | Item::Reconnecting | Item::Reconnected => {}
             Item::End => break,
         }
     }
-    Ok(())
+    ended(transcript.outcome(), execution)
 }
 
 struct Following<'a> {
@@ -105,6 +117,9 @@ impl Following<'_> {
                 Next::Item(Some(item)) => self.item(item, items.is_empty())?,
                 Next::Line(Some(line)) => self.line(&line).await?,
                 Next::Line(None) => self.lines = None,
+                Next::Interrupted if self.context.own_server => {
+                    return Ok(term::line(&format!("{}\nIt ends here.", self.transcript.break_line()))?);
+                }
                 Next::Interrupted => {
                     term::line(&format!("{}\nIt goes on without you.", self.transcript.break_line()))?;
                     term::line(&format!("→ holdpoint logs {} --follow", short(self.execution)))?;
@@ -176,7 +191,9 @@ impl Following<'_> {
             Step::Edit(_) => {}
             Step::Leave => {
                 self.left.extend(self.dialogue.take().map(|dialogue| dialogue.hold().id.clone()));
-                term::line("(left for later; what you type now is a message)")?;
+                term::line(
+                    "(left for later: Enter asks again; anything else is a message, ! before it sends it now)",
+                )?;
                 self.ask_next()?;
             }
             Step::Finish => {
@@ -199,14 +216,14 @@ impl Following<'_> {
 
     /// Typed without having been asked: a message, or nothing.
     async fn unasked(&mut self, line: &str) -> anyhow::Result<()> {
-        let text = line.trim();
+        let (text, mode) = message(line);
         if text.is_empty() {
             // Asks again for what was left.
             self.left.clear();
             return self.ask_next();
         }
         let path = format!("/v1/executions/{}/messages", self.execution);
-        self.send(&path, &json!({"text": text, "mode": "queue"}), Some(text.to_owned())).await
+        self.send(&path, &json!({"text": text, "mode": mode}), Some(text.to_owned())).await
     }
 
     /// What is refused is told and the conversation goes on; so does it while the control plane is away.
@@ -234,16 +251,30 @@ impl Following<'_> {
 
     fn ended(&mut self) -> anyhow::Result<()> {
         term::print(self.transcript.break_line())?;
-        match self.transcript.outcome() {
-            None | Some(Outcome::Finished) => Ok(()),
-            Some(Outcome::Failed) => Err(Failure::new("the conversation ended in an error")
-                .exit(Exit::Ended)
-                .next(format!("holdpoint logs {} --worker", short(self.execution)))
-                .into()),
-            Some(Outcome::Cancelled) => {
-                Err(Failure::new("the conversation was cancelled").exit(Exit::Ended).into())
-            }
+        ended(self.transcript.outcome(), self.execution)
+    }
+}
+
+/// How a conversation that was followed ended, for scripts too.
+fn ended(outcome: Option<Outcome>, execution: &str) -> anyhow::Result<()> {
+    match outcome {
+        None | Some(Outcome::Finished) => Ok(()),
+        Some(Outcome::Failed) => Err(Failure::new("the conversation ended in an error")
+            .exit(Exit::Ended)
+            .next(format!("holdpoint logs {} --worker", short(execution)))
+            .into()),
+        Some(Outcome::Cancelled) => {
+            Err(Failure::new("the conversation was cancelled").exit(Exit::Ended).into())
         }
+    }
+}
+
+/// A line that was typed unasked: what to say, and when. With `!` before it, between two steps of the
+/// present turn rather than after it.
+fn message(line: &str) -> (&str, &'static str) {
+    match line.trim().strip_prefix('!') {
+        Some(text) => (text.trim_start(), "steer"),
+        None => (line.trim(), "queue"),
     }
 }
 
@@ -252,5 +283,36 @@ async fn next_line(lines: &mut Option<Lines>) -> Option<String> {
     match lines {
         Some(lines) => lines.next().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::types::LogEvent;
+
+    #[test]
+    fn a_message_waits_for_the_turn_unless_it_begins_with_a_mark() {
+        assert_eq!(message(" and then? "), ("and then?", "queue"));
+        assert_eq!(message("! not that one"), ("not that one", "steer"));
+        assert_eq!(message("!"), ("", "steer"));
+        assert_eq!(message("wow!"), ("wow!", "queue"));
+    }
+
+    #[tokio::test]
+    async fn scripts_are_told_how_it_ended() {
+        let exit = async |last: Value| {
+            let (sender, items) = mpsc::channel(2);
+            sender.send(Item::Event(Box::new(LogEvent::new(last)))).await.expect("room");
+            sender.send(Item::End).await.expect("room");
+            let ended = as_json(items, "e").await;
+            ended.err().and_then(|error| error.downcast_ref::<Failure>().map(|failure| failure.exit))
+        };
+        let by = json!({"id": uuid::Uuid::nil(), "name": "Tess", "channel": "api"});
+        let error = json!({"code": "x", "title": "t", "detail": "", "hint": ""});
+        let event = |kind: &str, data: Value| json!({"seq": 1, "at": 1, "kind": kind, "data": data});
+        assert_eq!(exit(event("execution_failed", json!({ "error": error }))).await, Some(Exit::Ended));
+        assert_eq!(exit(event("execution_cancelled", json!({ "by": by }))).await, Some(Exit::Ended));
+        assert_eq!(exit(event("notice", json!({"level": "info", "text": "t"}))).await, None);
     }
 }

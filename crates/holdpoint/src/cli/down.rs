@@ -7,8 +7,11 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     cli::{Context, up},
-    config::{CliSource, Overrides},
+    config::Config,
     failure::Failure,
+    left::{self, Left},
+    port::command_of,
+    render::clean,
     serve, term,
 };
 
@@ -30,20 +33,24 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(super) async fn run(args: DownArgs, context: &Context) -> anyhow::Result<()> {
     let was_running = stop_control_plane(context, Duration::from_secs(args.timeout)).await?;
     // Workers outlive a control plane that was killed; they are ended in the same way that it would.
-    let mut config = context.config(&Overrides::default())?;
-    config.claude.cli = CliSource::Path;
     let left = if context.data.database().is_file() {
-        up::init_log("warn");
+        up::init_log("warn", context);
         let plan = serve::Plan {
-            config,
+            // No agent is needed to end one, so that a broken holdpoint.toml is no reason to go on.
+            config: Config::built_in(&context.data)?,
             data: context.data.clone(),
             cli: std::path::PathBuf::new(),
             path: context.environment.path.clone(),
+            is_passing: false,
         };
         serve::end_left_behind(plan).await?
     } else {
         0
     };
+    let still_there = left::of(&context.data);
+    if !still_there.is_empty() {
+        return Err(not_ended(&still_there).into());
+    }
     if context.json {
         return term::json(&serde_json::json!({"was_running": was_running, "workers_ended": left}));
     }
@@ -53,6 +60,16 @@ pub(super) async fn run(args: DownArgs, context: &Context) -> anyhow::Result<()>
         (false, n) => format!("Holdpoint was not running; {n} workers that it had left were ended."),
     };
     Ok(term::line(&text)?)
+}
+
+fn not_ended(left: &[Left]) -> Failure {
+    let lines: Vec<String> =
+        left.iter().map(|left| format!("process {}: {}", left.pid, clean(&command_of(left.pid)))).collect();
+    let pids: Vec<String> = left.iter().map(|left| left.pid.to_string()).collect();
+    Failure::new("the control plane is down, and not everything that it started has ended")
+        .why(format!("{}\nthey go on working, and conversations cannot go on beside them", lines.join("\n")))
+        .next(format!("kill -9 {}", pids.join(" ")))
+        .next("holdpoint down")
 }
 
 async fn stop_control_plane(context: &Context, within: Duration) -> anyhow::Result<bool> {
@@ -75,4 +92,18 @@ async fn stop_control_plane(context: &Context, within: Duration) -> anyhow::Resu
         tokio::time::sleep(LOOK_EVERY).await;
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_did_not_end_is_named_with_what_to_type() {
+        let pid = i32::try_from(std::process::id()).expect("pid");
+        let worker = "01900000-0000-7000-8000-000000000000/3".parse().expect("a worker");
+        let text = not_ended(&[Left { worker, pid }, Left { worker, pid: 1 }]).to_string();
+        assert!(text.contains(&format!("process {pid}: ")), "{text}");
+        assert!(text.contains(&format!("→ kill -9 {pid} 1\n→ holdpoint down")), "{text}");
+    }
 }

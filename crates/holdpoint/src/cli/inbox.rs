@@ -8,12 +8,7 @@ use crate::{
         ids::{self, short},
         types::{HoldItem, items},
     },
-    render::{
-        holds::{self, ALL_LINES},
-        one_line,
-        paint::Paint,
-        time,
-    },
+    render::{holds, one_line, paint::Paint, time},
     term,
 };
 
@@ -40,7 +35,7 @@ pub(super) async fn run(args: InboxArgs, context: &Context) -> anyhow::Result<()
         if context.json {
             return term::json(&api.get(&format!("/v1/holds/{}", hold.id)).await?);
         }
-        term::line(&holds::hold(&hold, Paint(context.term.color), ALL_LINES))?;
+        term::line(&holds::hold(&hold, Paint(context.term.color)))?;
         for command in holds::commands(&hold).iter().filter(|_| hold.state == "open") {
             term::line(&format!("→ {command}"))?;
         }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::json;
 
 use crate::{
     cli::{Context, converse},
@@ -68,9 +69,14 @@ fn worker_logs(id: &str, context: &Context) -> anyhow::Result<()> {
         return Err(none(format!("{} is empty", runs.display())).into());
     }
     for (incarnation, folder) in folders {
-        term::line(&format!("── worker {incarnation}"))?;
         let text = std::fs::read(folder.join("worker.log")).unwrap_or_default();
-        term::print(&clean(&String::from_utf8_lossy(&text)))?;
+        let text = String::from_utf8_lossy(&text);
+        if context.json {
+            term::json(&json!({"worker": incarnation, "log": text}))?;
+        } else {
+            term::line(&format!("── worker {incarnation}"))?;
+            term::print(&clean(&text))?;
+        }
     }
     Ok(())
 }

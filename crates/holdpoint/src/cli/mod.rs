@@ -103,9 +103,9 @@ pub enum Command {
     Files(files::FilesArgs),
     /// Write a conversation's whole log, one event a line, as JSON
     Export(export::ExportArgs),
-    /// Check a rehearsal script, or run a conversation that it answers
+    /// Play a conversation that a script answers, or check the script
     Rehearse(rehearse::RehearseArgs),
-    /// Make tokens and sign-in links
+    /// Make, list and revoke tokens; make sign-in links
     #[command(subcommand)]
     Token(token::TokenCommand),
     /// Check the configuration

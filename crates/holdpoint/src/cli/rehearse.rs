@@ -1,29 +1,34 @@
-//! `holdpoint rehearse`: checks a script, or runs a conversation that it answers.
+//! `holdpoint rehearse`: plays a conversation that a script answers, or only checks the script.
 
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
 use holdpoint_gateway::Script;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{Context, ask, up},
     config::Overrides,
     data::DataDir,
     failure::{Exit, Failure},
-    serve, term,
+    serve,
+    term::{self, Lines},
 };
 
-/// Arguments of `rehearse`.
+/// Arguments of `rehearse`. On a terminal it asks for what the conversation begins with.
 #[derive(Debug, Args)]
 pub struct RehearseArgs {
     /// The script, a YAML file
     pub script: PathBuf,
-    /// Also run a conversation that begins with this, on a server of its own
-    #[arg(long, value_name = "TEXT")]
+    /// What the conversation begins with
+    #[arg(long, value_name = "TEXT", conflicts_with = "check")]
     pub prompt: Option<String>,
+    /// Only check the script
+    #[arg(long)]
+    pub check: bool,
     /// With this agent
-    #[arg(long, default_value = "claude", requires = "prompt")]
+    #[arg(long, default_value = "claude")]
     pub agent: String,
 }
 
@@ -37,36 +42,64 @@ pub(super) async fn run(args: RehearseArgs, context: &Context) -> anyhow::Result
         .map_err(|error| Failure::new(format!("failed to read {name}")).why(error).exit(Exit::NotFound))?;
     let script = Script::parse(&text, &name)
         .map_err(|error| Failure::new("the script cannot be played").why(error).exit(Exit::Config))?;
-    let Some(prompt) = args.prompt else {
-        let turns: usize = script.scenes.iter().map(|scene| scene.turns.len()).sum();
-        if context.json {
-            return term::json(&serde_json::json!({"scenes": script.scenes.len(), "turns": turns}));
+    let can_ask = context.term.is_interactive() && !context.json;
+    let prompt = match args.prompt {
+        Some(prompt) => prompt,
+        None if can_ask && !args.check => {
+            term::print(&format!("{name} answers. What do you say first? > "))?;
+            let line = Lines::start().next().await.unwrap_or_default();
+            if line.trim().is_empty() {
+                return Ok(term::line("nothing was said")?);
+            }
+            line
         }
-        return Ok(term::line(&format!(
-            "{name} can be played: {} scenes, {turns} turns",
-            script.scenes.len()
-        ))?);
+        None => return checked(&name, &script, args.check, context),
     };
+    play(args.script, prompt, args.agent, context).await
+}
+
+fn checked(name: &str, script: &Script, was_asked: bool, context: &Context) -> anyhow::Result<()> {
+    let turns: usize = script.scenes.iter().map(|scene| scene.turns.len()).sum();
+    if context.json {
+        return term::json(&serde_json::json!({"scenes": script.scenes.len(), "turns": turns}));
+    }
+    term::line(&format!("{name} can be played: {} scenes, {turns} turns", script.scenes.len()))?;
+    if !was_asked {
+        term::line("It was only checked, since nobody can type here. To play it:")?;
+        term::line(&format!("→ holdpoint rehearse {name} --prompt \"What you say first\""))?;
+    }
+    Ok(())
+}
+
+/// A conversation on a server of its own, which ends with it, whichever way that is.
+async fn play(script: PathBuf, prompt: String, agent: String, context: &Context) -> anyhow::Result<()> {
     let folder = tempfile::Builder::new().prefix("holdpoint-rehearsal-").tempdir()?;
     let data = DataDir::locate(Some(folder.path()), &context.environment)?;
     data.create()?;
-    let overrides = Overrides { port: Some(0), rehearsal: Some(args.script), ..Overrides::default() };
+    let overrides = Overrides { port: Some(0), rehearsal: Some(script), ..Overrides::default() };
     let config = context.config(&overrides)?;
     // The CLI of the real data folder: it need not be fetched again.
     let mut plan = up::plan(config, context).await?;
     plan.data = data.clone();
-    up::init_log("warn");
+    plan.is_passing = true;
+    up::init_log("warn", context);
     let (ready, is_ready) = tokio::sync::oneshot::channel();
-    let server = serve::run(plan, move |_| {
+    let stop = CancellationToken::new();
+    let mut server = Box::pin(serve::run(plan, stop.clone(), move |_| {
         let _ = ready.send(());
-    });
-    let own = context.with_data(data);
+    }));
+    let own = context.with_own_server(data);
     let conversation = async {
         is_ready.await.context("the server did not start")?;
-        ask::run(ask::AskArgs::following(prompt, args.agent), &own).await
+        ask::run(ask::AskArgs::following(prompt, agent), &own).await
     };
-    tokio::select! {
-        ended = server => ended,
-        ended = conversation => ended,
-    }
+    let outcome = tokio::select! {
+        // It could not start, or a signal ended it: either way there is nothing left.
+        ended = &mut server => return ended,
+        outcome = conversation => outcome,
+    };
+    // Dropped instead, it would leave the worker and its session behind.
+    stop.cancel();
+    let ended = server.await;
+    outcome.and(ended)
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
 /// Arguments of `up`.
 #[derive(Debug, Default, Args)]
 pub struct UpArgs {
-    /// The port to listen on [default: 3370; 0 takes any that is free]
+    /// The port to listen on [default: 3370; 0 takes any that is free] [env: HOLDPOINT_PORT]
     #[arg(long, value_name = "PORT")]
     pub port: Option<u16>,
     /// The address to listen on [default: 127.0.0.1, this machine alone]
@@ -38,14 +39,16 @@ pub(super) async fn run(args: UpArgs, context: &Context) -> anyhow::Result<()> {
     let overrides = Overrides { port: args.port, host: args.host, rehearsal: args.rehearse };
     let config = context.config(&overrides)?;
     context.data.create()?;
-    init_log(&config.log);
+    init_log(&config.log, context);
     if context.data.locked_by().is_none() {
         // Before the download: nobody wants to wait for it to be told that a port is taken.
         port::check(SocketAddr::new(config.host, config.port))?;
     }
     let plan = plan(config, context).await?;
     let (key, host) = (plan.config.gateway.api_key.is_some(), plan.config.host);
-    serve::run(plan, |running| {
+    // Signals end it, and nothing else.
+    let stop = CancellationToken::new();
+    serve::run(plan, stop, |running| {
         if context.json {
             let _ = term::json(&serde_json::json!({
                 "url": running.url, "first_link": running.first_link, "rehearsal": running.rehearsal,
@@ -63,14 +66,24 @@ pub(super) async fn run(args: UpArgs, context: &Context) -> anyhow::Result<()> {
 /// What the control plane needs, the Claude CLI included.
 pub(super) async fn plan(config: Config, context: &Context) -> anyhow::Result<Plan> {
     let cli = install::resolve(&config.claude, &context.data, &context.environment, context.term).await?;
-    Ok(Plan { config, data: context.data.clone(), cli, path: context.environment.path.clone() })
+    Ok(Plan {
+        config,
+        data: context.data.clone(),
+        cli,
+        path: context.environment.path.clone(),
+        is_passing: false,
+    })
 }
 
-/// Logs to stderr, at the level of the configuration.
-pub(super) fn init_log(directives: &str) {
+/// Logs to stderr, at the level of the configuration; in colour where a person reads it.
+pub(super) fn init_log(directives: &str, context: &Context) {
     let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
     // A second call (a rehearsal inside a test) changes nothing.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(context.term.error_color)
+        .with_writer(std::io::stderr)
+        .try_init();
 }
 
 fn welcome(running: &Running, has_key: bool, host: IpAddr) -> String {

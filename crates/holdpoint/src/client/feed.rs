@@ -1,10 +1,10 @@
 //! A conversation as it happens. Goes on by itself when the control plane is restarted: it asks
 //! for what follows the last event it has seen.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use eventsource_stream::Eventsource as _;
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _, stream};
 use holdpoint_model::{Seq, wire::Delta};
 use reqwest::Method;
 use serde_json::Value;
@@ -135,13 +135,13 @@ impl<C: Fn() -> Result<Api, Failure> + Send + Sync> Feed<C> {
         if std::mem::take(broken) && self.sender.send(Item::Reconnected).await.is_err() {
             return Ok(Ending::Unwanted);
         }
-        let mut stream = response.bytes_stream().eventsource();
+        let mut stream = pin!(until_silent(response.bytes_stream(), SILENCE).eventsource());
         loop {
             let next = tokio::select! {
-                next = tokio::time::timeout(SILENCE, stream.next()) => next,
+                next = stream.next() => next,
                 () = self.sender.closed() => return Ok(Ending::Unwanted),
             };
-            let Ok(Some(Ok(event))) = next else { return Ok(Ending::Broken) };
+            let Some(Ok(event)) = next else { return Ok(Ending::Broken) };
             let item = match event.event.as_str() {
                 "end" => return Ok(Ending::Complete),
                 "delta" => match serde_json::from_str(&event.data) {
@@ -164,6 +164,18 @@ impl<C: Fn() -> Result<Api, Failure> + Send + Sync> Feed<C> {
             }
         }
     }
+}
+
+/// The chunks until none came for so long. This stands before the parser: signs of life are comments,
+/// which it swallows, so that behind it a stream where nothing happens looks like one that broke.
+fn until_silent<T, E>(
+    chunks: impl Stream<Item = Result<T, E>>,
+    silence: Duration,
+) -> impl Stream<Item = Result<T, E>> {
+    stream::unfold(Box::pin(chunks), move |mut chunks| async move {
+        let chunk = tokio::time::timeout(silence, chunks.next()).await.ok().flatten()?;
+        Some((chunk, chunks))
+    })
 }
 
 /// The whole log so far, in pages.
@@ -191,5 +203,31 @@ pub async fn pages(
         if after == before {
             return Err(Failure::new("the log cannot be read on").why("a page repeats itself").into());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sign_of_life_is_no_silence() {
+        let silence = Duration::from_millis(400);
+        let (sender, chunks) = mpsc::channel::<Result<&[u8], std::io::Error>>(1);
+        let server = tokio::spawn(async move {
+            // Together longer than the silence; each alone much shorter.
+            for _ in 0..8 {
+                tokio::time::sleep(silence / 4).await;
+                sender.send(Ok(b":\n\n")).await.expect("wanted");
+            }
+            sender.send(Ok(b"event: notice\ndata: {}\n\n")).await.expect("wanted");
+            sender
+        });
+        let chunks = stream::unfold(chunks, |mut chunks| async { Some((chunks.recv().await?, chunks)) });
+        let mut events = pin!(until_silent(chunks, silence).eventsource());
+        let event = events.next().await.expect("still there").expect("an event");
+        assert_eq!(event.event, "notice");
+        assert!(events.next().await.is_none(), "now it is silent");
+        drop(server);
     }
 }

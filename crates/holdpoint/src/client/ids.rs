@@ -60,7 +60,7 @@ pub async fn execution(api: &Api, typed: &str) -> anyhow::Result<String> {
     Ok(one("conversation", typed, &ids, "holdpoint list")?.to_owned())
 }
 
-fn one<'a>(what: &str, typed: &str, ids: &[&'a str], list: &str) -> Result<&'a str, Failure> {
+pub(crate) fn one<'a>(what: &str, typed: &str, ids: &[&'a str], list: &str) -> Result<&'a str, Failure> {
     let typed = typed.trim().to_lowercase();
     let none = || Failure::new(format!("there is no {what} {typed:?}")).exit(Exit::NotFound).next(list);
     if typed.is_empty() {

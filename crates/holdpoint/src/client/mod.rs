@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use crate::{
-    data::DataDir,
+    data::{DataDir, Presence},
     failure::{Exit, Failure},
     port,
 };
@@ -42,21 +42,25 @@ impl Target<'_> {
     /// # Errors
     /// When none is known.
     pub fn connect(&self) -> Result<Api, Failure> {
-        let control = self.data.read_control()?;
-        let (base, token) = match (self.url, control) {
-            (None, None) => {
+        let presence = self.data.presence()?;
+        let (base, token) = match (self.url, presence) {
+            (None, Presence::Absent) => {
                 return Err(Failure::new("Holdpoint is not running")
                     .exit(Exit::NotRunning)
                     .why(format!("nothing has the data folder {}", self.data.root().display()))
                     .next("holdpoint up"));
             }
-            (None, Some(control)) => {
+            (None, Presence::Between) => return Err(between(self.data)),
+            (None, Presence::Running(control)) => {
                 let token = self.token.cloned().unwrap_or_else(|| control.token.into());
                 (control.url, token)
             }
-            (Some(url), control) => {
+            (Some(url), presence) => {
                 let url = url.trim_end_matches('/').to_owned();
-                let own = control.filter(|control| control.url == url).map(|control| control.token.into());
+                let own = match presence {
+                    Presence::Running(control) if control.url == url => Some(control.token.into()),
+                    _ => None,
+                };
                 let Some(token) = self.token.cloned().or(own) else {
                     return Err(Failure::new(format!("no token for {url}")).exit(Exit::Usage).next(
                         "export HOLDPOINT_TOKEN=…     (made there by: holdpoint token create --name NAME)",
@@ -67,6 +71,15 @@ impl Target<'_> {
         };
         Api::new(base, token)
     }
+}
+
+/// Why a control plane that has the data folder cannot be asked anything.
+#[must_use]
+pub fn between(data: &DataDir) -> Failure {
+    Failure::new("Holdpoint is starting or ending, and answers nobody just now")
+        .exit(Exit::NotRunning)
+        .why(format!("a process has the data folder {}", data.root().display()))
+        .next("try again in a moment")
 }
 
 /// A control plane to talk to.
@@ -261,5 +274,29 @@ impl ApiError {
             _ => ErrorKind::Refused(status),
         };
         Self { kind, failure }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{data::ControlFile, env::Environment};
+
+    #[test]
+    fn what_a_killed_control_plane_left_is_not_connected_to() {
+        let dir = tempfile::tempdir().expect("dir");
+        let data = DataDir::locate(Some(dir.path()), &Environment::default()).expect("data");
+        let url = "http://127.0.0.1:1";
+        let control = |pid| ControlFile { url: url.into(), pid, token: "t".into() };
+        data.write_control(&control(1)).expect("write");
+        let to = |url| Target { data: &data, url, token: None }.connect();
+        let failure = to(None).expect_err("nobody has the folder");
+        assert_eq!((failure.exit, failure.what.as_str()), (Exit::NotRunning, "Holdpoint is not running"));
+        assert_eq!(to(Some(url)).expect_err("the token is not for whoever is there").exit, Exit::Usage);
+        let _lock = data.lock().expect("free");
+        assert_eq!(to(None).expect_err("written by another").exit, Exit::NotRunning);
+        data.write_control(&control(i32::try_from(std::process::id()).expect("pid"))).expect("write");
+        assert_eq!(to(None).expect("running").base(), url);
+        assert!(to(Some(url)).is_ok());
     }
 }

@@ -2,7 +2,7 @@
 //! newer control plane is still of use.
 
 use holdpoint_model::{EventBody, HoldKind, Incarnation, Seq, UnixMs, hold::Question};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 /// One execution.
@@ -90,6 +90,40 @@ pub struct SubjectItem {
     pub caution: Option<String>,
 }
 
+/// The user that the terminal on this machine acts as.
+pub const OPERATOR: &str = "operator";
+
+/// What that user's token is called. Tokens that people make are called as their user is.
+pub const TERMINAL: &str = "terminal";
+
+/// A token, without the token itself.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct TokenItem {
+    /// Its id.
+    pub id: String,
+    /// What it is called.
+    pub name: String,
+    /// Who acts with it.
+    pub user: String,
+    /// What they may do.
+    pub role: String,
+    /// When it was made.
+    #[serde(deserialize_with = "time", serialize_with = "rfc3339")]
+    pub created_at: Option<UnixMs>,
+    /// Until when it is good; for ever where absent.
+    #[serde(deserialize_with = "time", serialize_with = "rfc3339")]
+    pub expires_at: Option<UnixMs>,
+}
+
+impl TokenItem {
+    /// Whether the terminal on this machine signs in with it.
+    #[must_use]
+    pub fn is_terminals(&self) -> bool {
+        self.user == OPERATOR && self.name == TERMINAL
+    }
+}
+
 /// One event of a log, as the stream has it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogEvent {
@@ -121,6 +155,11 @@ impl LogEvent {
 
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<UnixMs>, D::Error> {
     Ok(instant(&Value::deserialize(deserializer)?))
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn rfc3339<S: Serializer>(at: &Option<UnixMs>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.map(holdpoint_web::time::rfc3339).serialize(serializer)
 }
 
 /// Milliseconds since the epoch, or RFC 3339.

@@ -93,6 +93,8 @@ pub struct Gateway {
     pub upstream: String,
     /// The key, if the environment has one.
     pub api_key: Option<SecretString>,
+    /// The proxy on the way there, if the environment names one.
+    pub proxy: Option<SecretString>,
 }
 
 /// What the command line says.
@@ -138,6 +140,15 @@ impl Config {
         Self::resolve(file, path, &folder, environment, overrides)
     }
 
+    /// What there is without any file or environment: for what has to work whatever is wrong in them.
+    ///
+    /// # Errors
+    /// None that a person can do anything about.
+    pub fn built_in(data: &DataDir) -> Result<Self, Failure> {
+        let nothing = (FileConfig::default(), Environment::default(), Overrides::default());
+        Self::resolve(nothing.0, None, data.root(), &nothing.1, &nothing.2)
+    }
+
     fn resolve(
         file: FileConfig,
         path: Option<PathBuf>,
@@ -153,6 +164,16 @@ impl Config {
                     .next("export ANTHROPIC_BASE_URL=https://…    (or unset it)")
             })?,
             None => trimmed(file.gateway.upstream).unwrap_or_else(|| DEFAULT_UPSTREAM.to_owned()),
+        };
+        let port = match (overrides.port, &environment.port) {
+            (Some(port), _) => Some(port),
+            (None, Some(text)) => Some(port_of(text)?),
+            (None, None) => file.port,
+        };
+        // Without a key nothing goes there.
+        let proxy = match &environment.anthropic_api_key {
+            Some(_) => environment.proxies.to(&upstream)?,
+            None => None,
         };
         let rehearsal = match &overrides.rehearsal {
             Some(script) => Some(existing(script)?),
@@ -178,12 +199,12 @@ impl Config {
         Ok(Self {
             file: path,
             host: overrides.host.or(file.host).unwrap_or(Ipv4Addr::LOCALHOST.into()),
-            port: overrides.port.or(file.port).unwrap_or(DEFAULT_PORT),
+            port: port.unwrap_or(DEFAULT_PORT),
             base_url: trimmed(file.base_url),
             max_sessions: file.max_sessions.unwrap_or_else(machine::default_max_sessions),
             log: environment.rust_log.clone().or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
             claude: Claude { cli, any_version: file.claude.any_version },
-            gateway: Gateway { upstream, api_key: environment.anthropic_api_key.clone() },
+            gateway: Gateway { upstream, api_key: environment.anthropic_api_key.clone(), proxy },
             rehearsal,
             agents,
         })
@@ -231,6 +252,15 @@ fn existing(script: &Path) -> Result<PathBuf, Failure> {
         return Ok(absolute);
     }
     Err(Failure::new(format!("there is no rehearsal script {}", script.display())).exit(Exit::NotFound))
+}
+
+fn port_of(text: &str) -> Result<u16, Failure> {
+    text.trim().parse().map_err(|error| {
+        Failure::new(format!("HOLDPOINT_PORT is {text:?}, which is no port"))
+            .exit(Exit::Config)
+            .why(error)
+            .next("export HOLDPOINT_PORT=3370     (or unset it)")
+    })
 }
 
 fn trimmed(url: Option<String>) -> Option<String> {

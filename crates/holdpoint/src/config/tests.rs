@@ -75,6 +75,31 @@ fn the_command_line_comes_before_the_environment_before_the_file() {
     assert_eq!((config.port, config.log.as_str()), (1, "debug"));
     assert_eq!(config.gateway.upstream, "http://127.0.0.1:9");
     assert!(!format!("{config:?}").contains("sk-secret"));
+    let environment = Environment { port: Some("3".into()), ..environment };
+    assert_eq!(load(text, &environment, &overrides).expect("fits").port, 1);
+    assert_eq!(load(text, &environment, &Overrides::default()).expect("fits").port, 3);
+    let environment = Environment { port: Some("http".into()), ..environment };
+    let failure = load(text, &environment, &Overrides::default()).expect_err("no port").to_string();
+    assert!(failure.contains("HOLDPOINT_PORT is \"http\""), "{failure}");
+}
+
+#[test]
+fn a_proxy_is_for_a_model_that_is_elsewhere() {
+    let mut environment = Environment::default();
+    environment.proxies.all = Some("http://proxy.example:1".to_owned().into());
+    let proxy = |text: &str, environment: &Environment| {
+        load(text, environment, &Overrides::default()).expect("fits").gateway.proxy.is_some()
+    };
+    assert!(!proxy("", &environment), "nothing is sent without a key");
+    environment.anthropic_api_key = Some("sk-secret".to_owned().into());
+    assert!(proxy("", &environment));
+    assert!(!proxy("[gateway]\nupstream = \"http://127.0.0.1:8\"\n", &environment));
+}
+
+#[test]
+fn what_is_built_in_needs_no_file() {
+    let data = DataDir::locate(Some(Path::new("/nowhere")), &Environment::default()).expect("data");
+    assert_eq!(Config::built_in(&data).expect("always").port, DEFAULT_PORT);
 }
 
 #[test]

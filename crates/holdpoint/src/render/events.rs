@@ -16,9 +16,7 @@ use crate::{
         types::{HoldItem, LogEvent, SubjectItem},
     },
     render::{
-        block, clean,
-        holds::{self, SOME_LINES},
-        one_line,
+        ALL_LINES, block, clean, holds, one_line,
         paint::Paint,
         time::{bytes, dollars},
     },
@@ -26,6 +24,9 @@ use crate::{
 
 /// Lines of a tool's result that are shown.
 const RESULT_LINES: usize = 6;
+
+/// Lines of a text that is one of many things on the screen, and that nobody decides about.
+const SOME_LINES: usize = 40;
 
 /// The width of lines that stand for something longer.
 const WIDTH: usize = 100;
@@ -69,6 +70,12 @@ impl Transcript {
     #[must_use]
     pub fn new(execution: &str, paint: Paint, says_commands: bool) -> Self {
         Self { paint, says_commands, execution: execution.to_owned(), ..Self::default() }
+    }
+
+    /// A remark beside the story.
+    #[must_use]
+    pub fn dim(&self, text: &str) -> String {
+        self.paint.dim(text)
     }
 
     /// What waits for a person, the oldest first.
@@ -258,10 +265,10 @@ impl Transcript {
     }
 
     fn opened(&mut self, item: HoldItem) -> String {
-        let mut out = format!("\n{}", holds::hold(&item, self.paint, SOME_LINES));
+        let mut out = format!("\n{}", holds::hold(&item, self.paint));
         if self.says_commands {
             let commands = holds::commands(&item);
-            out.push_str(&format!("\n{}", self.paint.dim(&block(&commands.join("\n"), "  → ", SOME_LINES))));
+            out.push_str(&format!("\n{}", self.paint.dim(&block(&commands.join("\n"), "  → ", ALL_LINES))));
         }
         self.open.insert(item.id.clone(), item);
         out

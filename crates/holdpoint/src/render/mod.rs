@@ -20,6 +20,33 @@ pub fn clean(text: &str) -> String {
         .collect()
 }
 
+/// As [`clean`], with a mark in place of everything that would be left out or not be seen: what a
+/// person allows has to be what they were shown.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.replace("\r\n", "\n").chars() {
+        match c {
+            '\n' | '\t' => out.push(c),
+            // Unicode has a picture of each of these.
+            '\0'..='\u{1f}' => out.extend(char::from_u32(0x2400 + u32::from(c))),
+            '\u{7f}' => out.push('␡'),
+            '\u{80}'..='\u{9f}'
+            | '\u{ad}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{e0000}'..='\u{e007f}' => out.push_str(&format!("<U+{:04X}>", u32::from(c))),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+/// In place of a number of lines: all of them.
+pub const ALL_LINES: usize = usize::MAX;
+
 /// The first line, cut to `width` characters.
 #[must_use]
 pub fn one_line(text: &str, width: usize) -> String {

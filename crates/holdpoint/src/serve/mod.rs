@@ -8,7 +8,7 @@ mod secret;
 mod tickets;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -18,20 +18,22 @@ use std::{
 use anyhow::Context as _;
 use axum::{Router, serve::ListenerExt as _};
 use holdpoint_control::{Control, ControlOptions, Layout, Shutdown, Tokens};
-use holdpoint_engine::ProcessEngine;
+use holdpoint_engine::{Engine as _, ProcessEngine, WorkerId};
 use holdpoint_gateway::Gateway;
 use holdpoint_model::UnixMs;
-use holdpoint_store::{Store, StoreOptions};
+use holdpoint_store::{Hint, Store, StoreOptions};
 use holdpoint_web::WebState;
-use tokio::{net::TcpListener, signal::unix::SignalKind};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use tokio::{net::TcpListener, signal::unix::SignalKind, sync::broadcast};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-pub use admin::{create_link, create_token};
+pub use admin::{create_link, create_token, list_tokens, revoke_token};
 
 use crate::{
     config::Config,
     data::{ControlFile, DataDir, DataLock},
+    left,
 };
 
 /// Where in the router sessions find their model.
@@ -54,6 +56,8 @@ pub struct Plan {
     pub cli: PathBuf,
     /// `PATH` for workers and sessions.
     pub path: String,
+    /// The data folder goes when the control plane does: no worker may outlive it.
+    pub is_passing: bool,
 }
 
 /// What is running, once it answers.
@@ -78,12 +82,14 @@ enum End {
     Restart,
 }
 
-/// Runs the control plane until it is told to end.
+/// Runs the control plane until it is told to end, by a signal or by `stop`, which means the same as
+/// Ctrl-C. The future has to be kept until it is ready: it is what ends the workers.
 ///
 /// # Errors
 /// When it cannot start; says why.
-pub async fn run(plan: Plan, ready: impl FnOnce(&Running)) -> anyhow::Result<()> {
+pub async fn run(plan: Plan, stop: CancellationToken, ready: impl FnOnce(&Running)) -> anyhow::Result<()> {
     let _lock: DataLock = plan.data.lock()?;
+    hide_from_sessions();
     let address = SocketAddr::new(plan.config.host, plan.config.port);
     let listener = TcpListener::bind(address).await.map_err(|error| admin::cannot_listen(address, &error))?;
     let address = listener.local_addr()?;
@@ -98,6 +104,7 @@ pub async fn run(plan: Plan, ready: impl FnOnce(&Running)) -> anyhow::Result<()>
         Arc::new(record::StoreRecorder::new(store.clone())),
         models.upstream,
     );
+    tokio::spawn(forget_what_ended(store.hints(), gateway.clone()));
     let closing = CancellationToken::new();
     let url = local_url(address);
     let public = plan.config.base_url.clone().unwrap_or_else(|| url.clone());
@@ -106,12 +113,15 @@ pub async fn run(plan: Plan, ready: impl FnOnce(&Running)) -> anyhow::Result<()>
         .nest(GATEWAY_PATH, holdpoint_gateway::router(gateway.clone()))
         .merge(holdpoint_web::router(web));
 
-    let token = people::operator_token(&store, &plan.data).await?;
+    let (token, older) = people::terminal_token(&store).await?;
     plan.data.write_control(&ControlFile {
         url: url.clone(),
         pid: i32::try_from(std::process::id()).context("a process id")?,
         token,
     })?;
+    for token in older {
+        store.delete_token(token).await?;
+    }
     let first_link = people::first_link(&store, &public, now()).await?;
     let adopted = store.needing_attention().await?.len();
 
@@ -134,35 +144,60 @@ pub async fn run(plan: Plan, ready: impl FnOnce(&Running)) -> anyhow::Result<()>
     });
     ready(&Running { url, first_link, rehearsal, adopted });
     let end = tokio::select! {
-        end = asked_to_end() => end?,
-        ended = &mut server => { ended??; anyhow::bail!("the server ended by itself") }
-        ended = &mut reconciler => { ended??; anyhow::bail!("the reconciler ended by itself") }
+        end = asked_to_end() => end.map_err(Into::into),
+        () = stop.cancelled() => Ok(End::Down),
+        ended = &mut server => Err(by_itself("server", ended.map_err(Into::into).and_then(|ended| Ok(ended?)))),
+        ended = &mut reconciler => {
+            Err(by_itself("reconciler", ended.map_err(Into::into).and_then(|ended| Ok(ended?))))
+        }
     };
     info!(?end, "ending");
-    let how = if end == End::Down { Shutdown::EndWorkers } else { Shutdown::LeaveWorkers };
+    // Nobody is to begin anything here any more.
+    plan.data.remove_control();
+    let how = if plan.is_passing || matches!(end, Ok(End::Down)) {
+        Shutdown::EndWorkers
+    } else {
+        Shutdown::LeaveWorkers
+    };
     // Workers can still tell their last facts while they are being ended.
     control.shutdown(how).await;
     let _ = tokio::time::timeout(DRAIN_WITHIN, gateway.drained()).await;
     closing.cancel();
-    if tokio::time::timeout(CLOSE_WITHIN, &mut server).await.is_err() {
+    if !server.is_finished() && tokio::time::timeout(CLOSE_WITHIN, &mut server).await.is_err() {
         server.abort();
     }
-    plan.data.remove_control();
     store.close().await;
-    Ok(())
+    end.map(|_| ())
 }
 
-/// Ends the workers of a data folder whose control plane is not running.
+fn by_itself(what: &str, ended: anyhow::Result<()>) -> anyhow::Error {
+    match ended {
+        Ok(()) => anyhow::anyhow!("the {what} ended by itself"),
+        Err(error) => error.context(format!("the {what} ended by itself")),
+    }
+}
+
+/// Ends the workers of a data folder whose control plane is not running, and says how many they
+/// were. What could not be ended is for the caller to look for.
 ///
 /// # Errors
-/// When the log cannot be read, or a worker cannot be ended.
+/// When the log cannot be read.
 pub async fn end_left_behind(plan: Plan) -> anyhow::Result<usize> {
     let _lock: DataLock = plan.data.lock()?;
+    plan.data.remove_control();
     let store = open(&plan.data).await?;
     let control = control(&plan, store.clone(), SocketAddr::new(plan.config.host, 0), false)?;
-    let ended = control.end_all_workers().await?;
-    plan.data.remove_control();
+    let (mut ended, still_there) = control.end_all_workers().await?;
     store.close().await;
+    // The log may know nothing of what outlived its worker.
+    let engine = ProcessEngine::new(PathBuf::new(), plan.path);
+    let unknown: HashSet<WorkerId> = left::of(&plan.data).into_iter().map(|left| left.worker).collect();
+    for id in unknown.into_iter().filter(|id| !still_there.contains(id)) {
+        match engine.end(id).await {
+            Ok(()) => ended += 1,
+            Err(error) => warn!(worker = %id, %error, "failed to end what a worker left behind"),
+        }
+    }
     Ok(ended)
 }
 
@@ -229,4 +264,24 @@ async fn asked_to_end() -> std::io::Result<End> {
 fn now() -> UnixMs {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMs::try_from(since_epoch.as_millis()).unwrap_or(UnixMs::MAX)
+}
+
+/// Keeps what is in this process, the API key above all, from other processes of the same user: sessions
+/// of the `process` engine could otherwise read its environment and memory. Root can do so anyway.
+fn hide_from_sessions() {
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        warn!(%error, "this process cannot be hidden from others of the same user");
+    }
+}
+
+/// Drops what the gateway holds in memory for executions that have ended.
+async fn forget_what_ended(mut hints: broadcast::Receiver<Hint>, gateway: Gateway) {
+    loop {
+        match hints.recv().await {
+            Ok(hint) if hint.status.is_final() => gateway.forget(hint.execution),
+            // What was missed stays a little longer: bookkeeping of a few bytes.
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
 }

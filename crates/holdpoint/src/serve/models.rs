@@ -11,6 +11,7 @@ use holdpoint_gateway::{
     Http, HttpSettings, Rehearsal, Script, Switch, Upstream,
     rehearsal::{Journal, TOUR},
 };
+use secrecy::ExposeSecret as _;
 
 use crate::{config::Config, data::DataDir};
 
@@ -53,7 +54,7 @@ impl Models {
             Some(key) => Some(Arc::new(Http::new(HttpSettings {
                 base_url: config.gateway.upstream.clone(),
                 api_key: key.clone(),
-                proxy: None,
+                proxy: config.gateway.proxy.as_ref().map(|proxy| proxy.expose_secret().to_owned()),
             })?)),
         };
         Ok(Self { upstream: Arc::new(Switch { live, rehearsal }), rehearsal: script.is_some(), script })

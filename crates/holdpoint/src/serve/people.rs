@@ -1,13 +1,10 @@
 //! Who may come in at the first start: the operator at the terminal, and the first admin by a link.
 
 use holdpoint_model::{Role, UnixMs};
-use holdpoint_store::{NewToken, Store};
+use holdpoint_store::{NewToken, Store, TokenId};
 use holdpoint_web::{fresh_secret, hash_token};
 
-use crate::data::DataDir;
-
-/// The user that the terminal on this machine acts as.
-pub(super) const OPERATOR: &str = "operator";
+use crate::client::types::{OPERATOR, TERMINAL, TokenItem};
 
 /// What the link is for.
 const LINK_PURPOSE: &str = "invitation";
@@ -15,19 +12,41 @@ const LINK_PURPOSE: &str = "invitation";
 /// How long a one-time link can be used.
 pub(super) const LINK_MS: UnixMs = 24 * 3600 * 1000;
 
-/// The token of the terminal on this machine. The one of the last start is used again as long as
-/// it is good, so that a terminal which follows a conversation goes on after a restart.
-pub(super) async fn operator_token(store: &Store, data: &DataDir) -> anyhow::Result<String> {
-    if let Ok(Some(last)) = data.read_control()
-        && store.principal_by_token(hash_token(&last.token)).await?.is_some()
-    {
-        return Ok(last.token);
+/// A fresh token for the terminal on this machine, and those of earlier starts, to be deleted once
+/// the terminal can find the new one. None is used twice: after a control plane was killed, its token
+/// may have been sent to whoever listens at its address now. A terminal that follows a conversation
+/// reads the new one when it connects again.
+pub(super) async fn terminal_token(store: &Store) -> anyhow::Result<(String, Vec<TokenId>)> {
+    let older = match store.user_by_name(OPERATOR).await? {
+        Some(user) => store.tokens(user.id).await?,
+        None => Vec::new(),
+    };
+    let older = older.into_iter().filter(|token| token.name == TERMINAL).map(|token| token.id).collect();
+    Ok((new_token(store, OPERATOR, TERMINAL, Role::Admin).await?, older))
+}
+
+/// Every token, by user.
+pub(super) async fn list_tokens(store: &Store) -> anyhow::Result<Vec<TokenItem>> {
+    let mut all = Vec::new();
+    for user in store.users().await? {
+        all.extend(store.tokens(user.id).await?.into_iter().map(|token| TokenItem {
+            id: token.id.to_string(),
+            name: token.name,
+            user: user.name.clone(),
+            role: user.role.to_string(),
+            created_at: Some(token.created_at),
+            expires_at: token.expires_at,
+        }));
     }
-    make_token(store, OPERATOR, Role::Admin).await
+    Ok(all)
 }
 
 /// A token for a user of this name, who is made if there is none.
 pub(super) async fn make_token(store: &Store, name: &str, role: Role) -> anyhow::Result<String> {
+    new_token(store, name, name, role).await
+}
+
+async fn new_token(store: &Store, name: &str, called: &str, role: Role) -> anyhow::Result<String> {
     let user = match store.user_by_name(name).await? {
         Some(user) if user.role != role => {
             anyhow::bail!(
@@ -43,7 +62,7 @@ pub(super) async fn make_token(store: &Store, name: &str, role: Role) -> anyhow:
     store
         .create_token(NewToken {
             user: user.id,
-            name: name.to_owned(),
+            name: called.to_owned(),
             hash: hash_token(&token),
             expires_at: None,
         })

@@ -20,13 +20,14 @@ mod views;
 
 use axum::{
     Router,
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use http::StatusCode;
 
 pub(crate) use events::last_event_id;
 pub(crate) use executions::statuses;
 pub(crate) use files::{encode, file_path};
+pub(crate) use holds::hold_page;
 pub(crate) use views::dollars;
 
 use crate::{problem::Problem, state::WebState};
@@ -50,7 +51,8 @@ pub(crate) fn routes() -> Router<WebState> {
         .route("/v1/holds/{id}/decision", post(decision::decision))
         .route("/v1/me", get(me::me))
         .route("/v1/status", get(status::status))
-        .route("/v1/tokens", post(tokens::create))
+        .route("/v1/tokens", get(tokens::list).post(tokens::create))
+        .route("/v1/tokens/{id}", delete(tokens::revoke))
         .route("/v1/links", post(links::create))
 }
 

@@ -1,8 +1,9 @@
-//! `POST /v1/tokens`: a token for a script or another person. It is shown this once.
+//! `POST /v1/tokens`: a token for a script or another person. It is shown this once. `GET` lists what
+//! there is, never the tokens themselves; `DELETE /v1/tokens/{id}` takes one back at once.
 
 use axum::{Json, extract::State};
 use holdpoint_model::Role;
-use holdpoint_store::NewToken;
+use holdpoint_store::{NewToken, TokenId};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,6 +13,7 @@ use crate::{
     body,
     problem::Problem,
     state::WebState,
+    time::rfc3339,
 };
 
 /// The longest name of a user.
@@ -63,4 +65,31 @@ pub(super) async fn create(
         .await?;
     let answer = json!({"id": row.id, "name": name, "role": user.role, "token": token});
     Ok((StatusCode::CREATED, Json(answer)))
+}
+
+pub(super) async fn list(State(state): State<WebState>, caller: Caller) -> Result<Json<Value>, Problem> {
+    caller.check_administer()?;
+    let mut items = Vec::new();
+    for user in state.store().users().await? {
+        items.extend(state.store().tokens(user.id).await?.into_iter().map(|token| {
+            json!({
+                "id": token.id, "name": token.name, "user": user.name, "role": user.role,
+                "created_at": rfc3339(token.created_at), "expires_at": token.expires_at.map(rfc3339),
+            })
+        }));
+    }
+    Ok(Json(json!({ "items": items })))
+}
+
+pub(super) async fn revoke(
+    State(state): State<WebState>,
+    caller: Caller,
+    body::Path(id): body::Path<String>,
+) -> Result<StatusCode, Problem> {
+    caller.check_administer()?;
+    let there_was = match id.parse::<TokenId>() {
+        Ok(id) => state.store().delete_token(id).await?,
+        Err(_) => false,
+    };
+    if there_was { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("token")) }
 }

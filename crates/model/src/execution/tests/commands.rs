@@ -3,10 +3,12 @@
 use rstest::rstest;
 
 use super::*;
-use crate::event::{Level, ModelCall, Problem, SendMode};
+use crate::command::BUDGET_USED_UP;
+use crate::event::{Level, ModelCall, Problem, SendMode, TurnResult};
+use crate::execution::Outcome;
 use crate::hold::Scope;
 use crate::pricing::Tokens;
-use crate::{CallId, Completion, HoldKind, Residency, Status};
+use crate::{CallId, Completion, HoldKind, Policy, Residency, Rule, Status};
 
 fn problem() -> Problem {
     Problem { code: "x".into(), title: "it broke".into(), detail: String::new(), hint: String::new() }
@@ -267,4 +269,62 @@ fn one_worker_at_a_time_and_one_release_at_a_time() {
     run.release(hold);
     assert!(matches!(run.refused(begin(1)), Refusal::Stale(_)));
     assert_eq!(run.hold_of("a").kind, HoldKind::Tool);
+}
+
+#[rstest]
+#[case::fits(60, 0, 40, false, true)]
+#[case::spent(60, 0, 41, false, false)]
+#[case::set_aside(50, 10, 41, false, false)]
+#[case::a_script_costs_nothing(1_000, 1_000, 1_000, true, true)]
+fn a_call_must_fit_into_the_budget(
+    #[case] spent: u64,
+    #[case] set_aside: u64,
+    #[case] call: u64,
+    #[case] rehearsal: bool,
+    #[case] fits: bool,
+) {
+    let mut definition = AgentDef::builtin();
+    definition.limits.budget_usd = Some(0.000_1);
+    let mut run = Run::working(definition);
+    run.does(Command::ModelCall(model_call(spent)));
+    run.execution.rehearsal = rehearsal;
+    assert_eq!(run.execution.affords(call, set_aside).is_ok(), fits);
+}
+
+/// The bug this stands for: a used-up budget was told as a key without permission.
+#[test]
+fn a_used_up_budget_is_told_as_one() {
+    let over = Refusal::OverBudget { budget_micros: 1, spent_micros: 1, call_micros: 1 }.to_string();
+    let refused = || Fact::TurnEnded(TurnResult { api_status: Some(403), text: over.clone(), ..turn(false) });
+    let mut run = Run::working(AgentDef::builtin());
+    run.fact(refused());
+    run.fact(Fact::Idle);
+    let caution = run.execution.reply_hold().and_then(|hold| hold.subject.caution.clone());
+    assert!(caution.is_some_and(|caution| caution.contains(BUDGET_USED_UP)));
+
+    let mut run = Run::working(AgentDef { completion: Completion::Auto, ..AgentDef::builtin() });
+    run.fact(refused());
+    run.fact(Fact::Idle);
+    assert!(
+        matches!(&run.execution.outcome, Some(Outcome::Failed { error }) if error.code == "budget_limit"),
+        "{:?}",
+        run.execution.outcome
+    );
+}
+
+/// The bug this stands for: a person's edit of a repeatable call was handed over again after a loss,
+/// because what the agent had asked for was repeatable.
+#[test]
+fn what_was_released_must_be_repeatable_not_what_was_asked() {
+    let policy = Policy { ask: vec![], repeatable: vec![Rule::new("Bash", Some("git status"))], ..Policy::default() };
+    for (edit, indeterminate) in [(None, false), (Some(bash("git push")), true)] {
+        let mut run = Run::working(AgentDef { policy: policy.clone(), ..AgentDef::builtin() });
+        run.fact(asks("a", "Bash", bash("git status")));
+        let hold = run.hold_of("a").id;
+        run.decide(hold, DecisionRequest { input: edit, ..allow() }).expect("decided");
+        run.release(hold);
+        run.fact(Fact::AnswerWritten { hold });
+        let events = kinds(&run.lose());
+        assert_eq!(events.contains(&"hold_indeterminate"), indeterminate, "{events:?}");
+    }
 }
