@@ -13,9 +13,20 @@ const HOLD_ROWS: &str = "SELECT h.hold, h.decision, h.execution, e.agent, e.titl
      FROM holds h CROSS JOIN executions e ON e.id = h.execution";
 
 impl Store {
-    /// Holds: open ones by nearest deadline, any others newest first.
+    /// The first holds of a list: open ones by nearest deadline (those without one last) and then
+    /// by when they were opened, any others newest first.
     pub async fn holds(&self, filter: &HoldFilter, limit: u32) -> Result<Vec<HoldRow>, StoreError> {
-        let rows = holds_query(filter, limit).build().fetch_all(&self.shared.readers).await?;
+        self.holds_after(filter, None, limit).await
+    }
+
+    /// The holds of a list after a place in it (see [`HoldFilter::place_of`]), in the same order.
+    pub async fn holds_after(
+        &self,
+        filter: &HoldFilter,
+        after: Option<(UnixMs, HoldId)>,
+        limit: u32,
+    ) -> Result<Vec<HoldRow>, StoreError> {
+        let rows = holds_query(filter, after, limit).build().fetch_all(&self.shared.readers).await?;
         rows.iter().map(hold_row).collect()
     }
 
@@ -41,6 +52,18 @@ impl Store {
     }
 }
 
+impl HoldFilter {
+    /// Where a row stands in the list that this filter makes: the page after it begins there.
+    #[must_use]
+    pub fn place_of(&self, row: &HoldRow) -> (UnixMs, HoldId) {
+        let at = match self.phase {
+            Some(HoldPhase::Open) => row.hold.expires_at.unwrap_or(UnixMs::MAX),
+            _ => row.hold.opened_at,
+        };
+        (at, row.hold.id)
+    }
+}
+
 pub(crate) async fn by_id(conn: &mut SqliteConnection, id: HoldId) -> Result<Option<HoldRow>, StoreError> {
     let row = sqlx::query(
         "SELECT h.hold, h.decision, h.execution, e.agent, e.title, e.owner, h.settled_at
@@ -52,7 +75,12 @@ pub(crate) async fn by_id(conn: &mut SqliteConnection, id: HoldId) -> Result<Opt
     row.as_ref().map(hold_row).transpose()
 }
 
-pub(crate) fn holds_query(filter: &HoldFilter, limit: u32) -> QueryBuilder<Sqlite> {
+/// Ids are given out in the order of time: after the deadline they stand for when holds were opened.
+pub(crate) fn holds_query(
+    filter: &HoldFilter,
+    after: Option<(UnixMs, HoldId)>,
+    limit: u32,
+) -> QueryBuilder<Sqlite> {
     let mut query = QueryBuilder::new(HOLD_ROWS);
     query.push(" WHERE 1");
     let open = filter.phase == Some(HoldPhase::Open);
@@ -67,6 +95,10 @@ pub(crate) fn holds_query(filter: &HoldFilter, limit: u32) -> QueryBuilder<Sqlit
     }
     if let Some(owner) = filter.owner {
         query.push(" AND h.owner_user = ").push_bind(owner.0);
+    }
+    if let Some((at, id)) = after {
+        query.push(if open { " AND (h.due_at, h.id) > (" } else { " AND (h.opened_at, h.id) < (" });
+        query.push_bind(at).push(", ").push_bind(id.0).push(")");
     }
     query.push(if open { " ORDER BY h.due_at, h.id" } else { " ORDER BY h.opened_at DESC, h.id DESC" });
     query.push(" LIMIT ").push_bind(limit);

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use holdpoint_model::{Event, Execution, ExecutionId, Seq};
+use holdpoint_model::{Event, Execution, ExecutionId, Seq, UnixMs};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 use uuid::Uuid;
 
 use crate::codec::{actor, event, from_json, residency, signed, status, to_json, unsigned};
-use crate::{Counts, Cursor, ExecutionRow, ListFilter, SideFact, Store, StoreError, load};
+use crate::{
+    Counts, Cursor, ExecutionRow, LinkUse, ListFilter, SecretHash, SideFact, Store, StoreError, load,
+};
 
 impl Store {
     /// An execution as it is committed now.
@@ -123,6 +125,22 @@ impl Store {
                 })
             })
             .collect()
+    }
+
+    /// What the use of a link would come to now. It is not used up by looking.
+    pub async fn look_at_link(&self, hash: SecretHash, now: UnixMs) -> Result<LinkUse, StoreError> {
+        let row = sqlx::query("SELECT purpose, expires_at, consumed_at FROM links WHERE hash = ?1")
+            .bind(hash.as_slice())
+            .fetch_optional(&self.shared.readers)
+            .await?;
+        let Some(row) = row else { return Ok(LinkUse::Unknown) };
+        if row.try_get::<Option<UnixMs>, _>(2)?.is_some() {
+            return Ok(LinkUse::Used);
+        }
+        if row.try_get::<UnixMs, _>(1)? <= now {
+            return Ok(LinkUse::Expired);
+        }
+        Ok(LinkUse::Accepted { purpose: row.try_get(0)? })
     }
 
     /// A small value.

@@ -1,7 +1,9 @@
 //! The panel with conversations in every state, for looking at: no worker, no model, no gateway.
 //!
 //! `cargo run -p holdpoint-web --example seeded -- 127.0.0.1:8099` prints an address per state and
-//! a session cookie; sign in as `ada` with the password `correct horse`.
+//! session cookies: of an admin (sign in as `ada` with the password `correct horse`), of one with the
+//! longest name there can be, and of somebody for whom nothing waits. With `--many` a hundred more
+//! holds wait; with `--alive` one conversation goes on while one looks.
 
 #[path = "../tests/web/support/mod.rs"]
 mod support;
@@ -36,12 +38,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let hash = holdpoint_web::password_hash(PASSWORD)?;
     let ada = store.create_user("ada", Role::Admin, Some(hash)).await?;
     store.create_session(ada.id, hash_token("seeded"), i64::MAX).await?;
+    // 60 characters, no place to break.
+    let longest =
+        store.create_user(&"Wolfeschlegelsteinhausenbergerdorff_".repeat(2)[..60], Role::Admin, None).await?;
+    store.create_session(longest.id, hash_token("seeded-long"), i64::MAX).await?;
+    let idle = store.create_user("nobody", Role::Asker, None).await?;
+    store.create_session(idle.id, hash_token("seeded-none"), i64::MAX).await?;
     store.create_link(hash_token("seeded"), holdpoint_web::INVITATION, i64::MAX).await?;
     let me = person(ada.id, "ada");
     let other = person(holdpoint_model::UserId(uuid::Uuid::now_v7()), "Grace Hopper");
 
     let base = format!("http://{address}");
-    println!("cookie: holdpoint_session=seeded");
+    let port = address.rsplit(':').next().unwrap_or_default();
+    for session in ["seeded", "seeded-long", "seeded-none"] {
+        println!("cookie: holdpoint_session_{port}={session}");
+    }
     println!("{base}/welcome?token=seeded");
     for (name, id) in [
         ("tool", tool(&store, &me).await),
@@ -51,9 +62,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ("working", working(&store, &other).await),
         ("failed", failed(&store, &me).await),
         ("long", long(&store, &me).await),
+        ("unbroken", unbroken(&store, &person(longest.id, &longest.name)).await),
         ("queued", Seed::create(&store, &me, "Waits for its place", "Waits for its place").await),
     ] {
         println!("{name}: {base}/executions/{}", id.id);
+    }
+    if std::env::args().any(|argument| argument == "--many") {
+        for n in 0..100 {
+            let mut seed = Seed::create(&store, &me, &format!("Errand {n}"), "Run an errand").await;
+            seed.work().await;
+            seed.ask("toolu_errand", "Bash", json!({"command": format!("touch errand-{n}")})).await;
+        }
     }
     if std::env::args().any(|argument| argument == "--alive") {
         tokio::spawn(alive(address.clone(), me.clone(), control.clone()));
@@ -275,5 +294,38 @@ async fn long(store: &Store, me: &holdpoint_model::Actor) -> Seed {
         json!({"command": format!("echo {} \u{202e}gpj.exe", "x".repeat(600))}),
     )
     .await;
+    seed
+}
+
+/// Texts without a place to break, everywhere.
+async fn unbroken(store: &Store, me: &holdpoint_model::Actor) -> Seed {
+    let word = |letter: &str, length| letter.repeat(length);
+    let mut seed = Seed::create(store, me, &word("title", 40), &word("prompt", 200)).await;
+    seed.work().await;
+    seed.text(&format!("{}\n\n```\n{}\n```", word("answer", 100), word("code", 200))).await;
+    seed.files(&[(&format!("out/{}.txt", word("file", 40)), 123_456)]).await;
+    let allowed = seed.ask("toolu_91", "Bash", json!({"command": word("done;", 100)})).await;
+    seed.decide(allowed, me, json!({"action": "allow", "scope": "conversation"})).await;
+    seed.result("toolu_91", &word("output", 200), None).await;
+    seed.ask("toolu_92", "Bash", json!({"command": word("x", 5_000), "description": word("why", 60)})).await;
+    seed.ask("toolu_93", "Edit", json!({"file_path": format!("/{}", word("path", 60)), "old_string": word("o", 900), "new_string": word("n", 900)})).await;
+    seed.ask(
+        "toolu_94",
+        &format!("mcp__{}__{}", word("server", 8), word("tool", 12)),
+        json!({ word("key", 20): word("value", 100), "list": [word("item", 60)] }),
+    )
+    .await;
+    seed.ask(
+        "toolu_95",
+        "AskUserQuestion",
+        json!({"questions": [
+            {"question": word("question", 30), "header": word("head", 6), "multiSelect": false, "options": [
+                {"label": word("label", 30), "description": word("description", 20)},
+                {"label": "Short", "description": ""},
+            ]},
+        ]}),
+    )
+    .await;
+    seed.ask("toolu_96", "ExitPlanMode", json!({})).await;
     seed
 }

@@ -6,14 +6,13 @@ use std::sync::LazyLock;
 
 use axum::{
     body::Body,
-    extract::Path,
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderValue, header};
 use rust_embed::RustEmbed;
 use sha2::{Digest as _, Sha256};
 
-use crate::{api, problem::Problem};
+use crate::{api, body::Path, problem::Problem};
 
 #[derive(RustEmbed)]
 #[folder = "assets/"]

@@ -3,6 +3,7 @@
 use axum::{
     body::{Body, to_bytes},
     extract::{FromRequest, FromRequestParts, Request},
+    response::Response,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use holdpoint_control::Attachment;
 use http::{HeaderMap, StatusCode, header, request::Parts};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{limits, problem::Problem, state::WebState};
+use crate::{harden, limits, problem::Problem, state::WebState};
 
 /// A JSON body of up to [`limits::MAX_BODY_BYTES`].
 #[derive(Debug)]
@@ -23,6 +24,10 @@ pub(crate) struct Upload<T>(pub(crate) T);
 /// The query of the address.
 #[derive(Debug)]
 pub(crate) struct Query<T>(pub(crate) T);
+
+/// The variable parts of the address's path.
+#[derive(Debug)]
+pub(crate) struct Path<T>(pub(crate) T);
 
 /// A file in a JSON body.
 #[derive(Clone, Debug, Deserialize)]
@@ -107,15 +112,32 @@ async fn read_body(body: Body, limit: usize) -> Result<Bytes, Problem> {
 }
 
 impl<T: DeserializeOwned> FromRequestParts<WebState> for Query<T> {
-    type Rejection = Problem;
-    async fn from_request_parts(parts: &mut Parts, _: &WebState) -> Result<Self, Problem> {
+    type Rejection = Response;
+    async fn from_request_parts(parts: &mut Parts, _: &WebState) -> Result<Self, Response> {
         axum::extract::Query::<T>::try_from_uri(&parts.uri).map(|query| Self(query.0)).map_err(|rejection| {
-            Problem::new(
+            let problem = Problem::new(
                 StatusCode::BAD_REQUEST,
                 "invalid_query",
                 "the address's query does not fit",
                 rejection.body_text(),
-            )
+            );
+            harden::answer(&parts.uri, &parts.headers, problem)
+        })
+    }
+}
+
+impl<T: DeserializeOwned + Send> FromRequestParts<WebState> for Path<T> {
+    type Rejection = Response;
+    async fn from_request_parts(parts: &mut Parts, state: &WebState) -> Result<Self, Response> {
+        let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        path.map(|path| Self(path.0)).map_err(|rejection| {
+            let problem = Problem::new(
+                rejection.status(),
+                "invalid_path",
+                "the address's path does not fit",
+                rejection.body_text(),
+            );
+            harden::answer(&parts.uri, &parts.headers, problem)
         })
     }
 }

@@ -1,5 +1,8 @@
 //! Files of a workspace, never one outside of it. What is in the workspace was put there by a
 //! session that may be hostile or confused, and may change while we look.
+//!
+//! One rule says which of them people get, in lists and for download: plain files, but for what is in
+//! a `.claude` folder (settings and commands of the agent) and what the agent's `exclude` names.
 
 use std::{
     fs::File,
@@ -8,7 +11,38 @@ use std::{
     path::{Component, Path},
 };
 
+use holdpoint_model::AgentDef;
 use rustix::fs::{Mode, OFlags, open, openat};
+
+/// Whether people get this file of a workspace. Judged by its plain spelling, as
+/// [`open_inside`] reads it: `a/./b` is `a/b`.
+pub(crate) fn may_show(definition: &AgentDef, relative: &str) -> bool {
+    let names: Vec<&str> = Path::new(relative)
+        .components()
+        .filter_map(|component| match component {
+            Component::Normal(name) => name.to_str(),
+            _ => None,
+        })
+        .collect();
+    let path = names.join("/");
+    let name = names.last().copied().unwrap_or_default();
+    // The same patterns as the worker's, when it collects results.
+    let is_excluded = definition.exclude.iter().any(|pattern| {
+        let pattern = pattern.trim_end_matches('/');
+        glob(pattern, &path) || glob(pattern, name) || path.starts_with(&format!("{pattern}/"))
+    });
+    !is_excluded && !names.contains(&".claude")
+}
+
+/// `*` matches any run of characters.
+fn glob(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((head, tail)) => text.strip_prefix(head).is_some_and(|rest| {
+            (0..=rest.len()).any(|at| rest.is_char_boundary(at) && glob(tail, &rest[at..]))
+        }),
+    }
+}
 
 /// Opens a regular file below `root`. Each folder on the way is opened by itself, from the one
 /// before, without following links: no link and no `..` leads out, not even one that is put there
@@ -47,6 +81,28 @@ mod tests {
     use std::{io::Read as _, os::unix::fs::symlink};
 
     use super::*;
+
+    #[test]
+    fn the_agent_says_what_is_not_shown() {
+        let exclude = ["*.log", "private/", "out/*/raw"].map(str::to_owned).to_vec();
+        let definition = AgentDef { exclude, ..AgentDef::default() };
+        for path in ["a.txt", "out/a.txt", "attachments/a", "a/private/b", "private", "claude/a", ".env"] {
+            assert_eq!(may_show(&definition, path), path != "private", "{path}");
+        }
+        for path in [
+            "x.log",
+            "out/x.log",
+            "private/a",
+            "private//a",
+            "./private/./a",
+            "out/1/raw",
+            ".claude/settings.json",
+            "sub/.claude/settings.json",
+            "sub//./.claude/./settings.json",
+        ] {
+            assert!(!may_show(&definition, path), "{path}");
+        }
+    }
 
     #[test]
     fn files_inside_are_opened_and_nothing_else_is() {

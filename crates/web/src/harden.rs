@@ -25,6 +25,12 @@ pub(crate) async fn headers(request: Request, next: Next) -> Response {
     let is_page =
         headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
     let csp = if is_page { PAGE_CSP } else { DATA_CSP };
+    if headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "text/event-stream") {
+        // Proxies gather what they pass on unless they are told not to: then nothing would be live.
+        headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+        // The stream's own `no-cache` still lets a cache keep it.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, csp),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -46,7 +52,8 @@ fn wants_page(path: &str, headers: &HeaderMap) -> bool {
     !path.starts_with("/v1/") && accept.contains("text/html")
 }
 
-fn answer(uri: &Uri, headers: &HeaderMap, problem: Problem) -> Response {
+/// What went wrong before a handler got the request: as a page to those who look at pages.
+pub(crate) fn answer(uri: &Uri, headers: &HeaderMap, problem: Problem) -> Response {
     if wants_page(uri.path(), headers) { panel::error_page(None, &problem) } else { problem.into_response() }
 }
 

@@ -24,7 +24,7 @@ mod worker_link;
 use axum::{Router, middleware, routing::get};
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
-pub(crate) use api::{dollars, encode, file_path, last_event_id, statuses};
+pub(crate) use api::{dollars, encode, file_path, hold_page, last_event_id, statuses};
 pub use auth::{fresh_secret, hash_token, password_hash};
 pub use panel::INVITATION;
 pub use problem::Problem;

@@ -6,6 +6,9 @@ pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 /// A body with files: the attachments of one message in base64, and the message.
 pub const MAX_UPLOAD_BYTES: usize = 48 * 1024 * 1024;
 
+/// A form of somebody who has not signed in: a name, a password, a link's token.
+pub const MAX_ANONYMOUS_BYTES: usize = 16 * 1024;
+
 /// All attachments of one message together, decoded. They pass through memory once.
 pub const MAX_ATTACHMENTS_BYTES: usize = 32 * 1024 * 1024;
 
@@ -50,12 +53,23 @@ pub const MAX_PASSWORD_BYTES: usize = 1024;
 /// Failed sign-ins for one name from one address before a pause.
 pub const SIGN_IN_TRIES: u32 = 5;
 
-/// How long that pause is, and how long failures are remembered. Milliseconds.
+/// Failed sign-ins from one address, whatever the names, before a pause. Generous: a whole office
+/// or everybody behind a proxy may share one.
+pub const SIGN_IN_ADDRESS_TRIES: u32 = 60;
+
+/// How long a pause is. Short: behind a proxy all share one address, and whoever guesses at a name
+/// there keeps its owner out for no longer than this. Milliseconds.
+pub const SIGN_IN_PAUSE_MS: i64 = 60 * 1000;
+
+/// How long failures are remembered after the last one. Milliseconds.
 pub const SIGN_IN_WINDOW_MS: i64 = 15 * 60 * 1000;
 
-/// Name and address pairs remembered; the oldest goes first, so that guessing many names cannot
+/// Names and addresses remembered; the oldest goes first, so that guessing many names cannot
 /// fill the memory.
 pub const SIGN_IN_ENTRIES: usize = 10_000;
+
+/// Characters of a name that failures are remembered by; no user's name is longer.
+pub const SIGN_IN_NAME_CHARS: usize = 100;
 
 /// Passwords hashed at once: each takes 19 MiB and a core for a moment.
 pub const HASHES_AT_ONCE: usize = 2;

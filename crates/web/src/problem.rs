@@ -89,11 +89,15 @@ impl Problem {
 
     /// Longer than `limit` bytes.
     pub fn too_large(what: &str, limit: usize) -> Self {
+        let most = match limit / 1024 {
+            kib @ 0..1024 => format!("{kib} KiB"),
+            kib => format!("{} MiB", kib / 1024),
+        };
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "too_large",
             "too large",
-            format!("{what} may have at most {} MiB", limit / (1024 * 1024)),
+            format!("{what} may have at most {most}"),
         )
         .with("limit_bytes", json!(limit))
     }

@@ -1,14 +1,12 @@
 //! `POST /v1/executions/{id}/interrupt`, `/cancel`, `/finish`: three commands without a body.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use serde_json::Value;
 
 use super::views;
 use crate::{
     auth::{Act, Caller, execution},
+    body::Path,
     problem::Problem,
     state::WebState,
 };

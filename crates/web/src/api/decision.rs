@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use holdpoint_model::{DecisionRequest, hold::Scope};
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,7 +10,7 @@ use serde_json::Value;
 use super::views;
 use crate::{
     auth::{Act, Caller, hold},
-    body::{EncodedFile, Upload, attachments},
+    body::{EncodedFile, Path, Upload, attachments},
     problem::Problem,
     state::WebState,
 };

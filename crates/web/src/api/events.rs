@@ -4,7 +4,7 @@ use std::{convert::Infallible, time::Duration};
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{
         IntoResponse, Response,
         sse::{self, KeepAlive, Sse},
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::{
     auth::{Act, Caller, execution},
-    body::Query,
+    body::{Path, Query},
     feed::{Fed, Feed},
     limits,
     problem::Problem,

@@ -1,11 +1,6 @@
 //! `GET /v1/executions/{id}/files` and `/files/{path}`: what a session made.
 
-use axum::{
-    Json,
-    body::Body,
-    extract::{Path, State},
-    response::Response,
-};
+use axum::{Json, body::Body, extract::State, response::Response};
 use holdpoint_model::{EventBody, Execution, event::ResultFile};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
@@ -14,7 +9,8 @@ use tokio_util::io::ReaderStream;
 
 use crate::{
     auth::{Act, Caller, execution},
-    files::open_inside,
+    body::Path,
+    files::{may_show, open_inside},
     problem::Problem,
     state::WebState,
 };
@@ -44,7 +40,10 @@ pub(super) async fn list(
 async fn collected(state: &WebState, execution: &Execution) -> Result<(Vec<ResultFile>, u64), Problem> {
     let Some(seq) = execution.files_seq else { return Ok((Vec::new(), 0)) };
     match state.store().event(execution.id, seq).await?.map(|event| event.body) {
-        Some(EventBody::FilesCollected { files, omitted }) => Ok((files, omitted)),
+        Some(EventBody::FilesCollected { mut files, omitted }) => {
+            files.retain(|file| may_show(&execution.definition, &file.path));
+            Ok((files, omitted))
+        }
         _ => Ok((Vec::new(), 0)),
     }
 }
@@ -74,22 +73,25 @@ pub(super) async fn download(
     Path((id, path)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let execution = execution(&state, &caller, &id, Act::See).await?;
-    let workspace = state.control.workspace(execution.id);
-    let name = path.rsplit('/').next().unwrap_or_default().to_owned();
-    let opened = tokio::task::spawn_blocking(move || open_inside(&workspace, &path))
-        .await
-        .map_err(|error| Problem::internal("read a file", &error))?;
-    let (file, size) = opened.map_err(|error| {
+    let missing = |why: &str| {
         Problem::new(
             StatusCode::NOT_FOUND,
             "no_such_file",
             "there is no such file",
             format!(
-                "{}; `/files` lists what there is, and links and paths out of the workspace are not followed",
-                reason(&error)
+                "{why}; `/files` lists what there is, and links and paths out of the workspace are not followed"
             ),
         )
-    })?;
+    };
+    if !may_show(&execution.definition, &path) {
+        return Err(missing("this agent keeps it to itself"));
+    }
+    let workspace = state.control.workspace(execution.id);
+    let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+    let opened = tokio::task::spawn_blocking(move || open_inside(&workspace, &path))
+        .await
+        .map_err(|error| Problem::internal("read a file", &error))?;
+    let (file, size) = opened.map_err(|error| missing(&reason(&error)))?;
     // No more than was there when it was opened, or the length would be a lie.
     let body = Body::from_stream(ReaderStream::new(tokio::fs::File::from_std(file).take(size)));
     let mut response = Response::new(body);

@@ -1,14 +1,12 @@
 //! `GET /v1/holds/{id}`, settled ones too.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use serde_json::Value;
 
 use super::views;
 use crate::{
     auth::{self, Act, Caller},
+    body::Path,
     problem::Problem,
     state::WebState,
 };

@@ -1,7 +1,12 @@
-//! `GET /v1/holds`: what waits for people, by nearest deadline; or any other state, newest first.
+//! `GET /v1/holds`: what waits for people, or holds of another state.
+//!
+//! Open ones come by nearest deadline, those without one last, and among equals by when they were
+//! opened; any others (and `any`) newest first. The order is stable: a page that begins at the
+//! `next` of the one before it leaves out and repeats nothing that stayed in the list.
 
 use axum::{Json, extract::State};
-use holdpoint_store::{HoldFilter, HoldPhase};
+use holdpoint_model::{HoldId, UnixMs};
+use holdpoint_store::{HoldFilter, HoldPhase, HoldRow};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -14,6 +19,8 @@ pub(super) struct Params {
     /// A state, or `any`; `open` where absent.
     status: Option<String>,
     execution: Option<String>,
+    /// The `next` of the page before.
+    cursor: Option<String>,
     limit: Option<u32>,
 }
 
@@ -32,9 +39,31 @@ pub(super) async fn holds(
         owner: caller.sees_only(),
     };
     let limit = params.limit.unwrap_or(limits::DEFAULT_PAGE).clamp(1, limits::MAX_PAGE);
-    let rows = state.store().holds(&filter, limit).await?;
+    let (rows, next) = hold_page(&state, &filter, params.cursor.as_deref(), limit).await?;
     let items: Vec<Value> = rows.iter().map(|row| views::hold(&state, row)).collect();
-    Ok(Json(json!({ "items": items })))
+    Ok(Json(json!({ "items": items, "next": next })))
+}
+
+/// A page of the list that `filter` makes, and where the next one begins, if there is one.
+pub(crate) async fn hold_page(
+    state: &WebState,
+    filter: &HoldFilter,
+    cursor: Option<&str>,
+    limit: u32,
+) -> Result<(Vec<HoldRow>, Option<String>), Problem> {
+    let after = cursor.map(place).transpose().map_err(Problem::invalid)?;
+    let mut rows = state.store().holds_after(filter, after, limit + 1).await?;
+    let more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    let last = rows.last().filter(|_| more).map(|row| filter.place_of(row));
+    Ok((rows, last.map(|(at, id)| format!("{at}.{id}"))))
+}
+
+/// Parses a cursor.
+fn place(text: &str) -> Result<(UnixMs, HoldId), String> {
+    text.split_once('.')
+        .and_then(|(at, id)| Some((at.parse().ok()?, id.parse().ok()?)))
+        .ok_or_else(|| format!("{text:?} is not a cursor: take it from the previous page"))
 }
 
 fn phase(name: &str) -> Result<Option<HoldPhase>, String> {

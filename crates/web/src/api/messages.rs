@@ -1,9 +1,6 @@
 //! `POST /v1/executions/{id}/messages`: the next message, or a word while the agent works.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use holdpoint_model::event::SendMode;
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,7 +8,7 @@ use serde_json::Value;
 use super::views;
 use crate::{
     auth::{Act, Caller, execution},
-    body::{EncodedFile, Upload, attachments},
+    body::{EncodedFile, Path, Upload, attachments},
     problem::Problem,
     state::WebState,
 };

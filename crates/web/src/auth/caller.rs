@@ -92,7 +92,7 @@ impl FromRequestParts<WebState> for Visitor {
             Ok(Some(caller)) => Ok(Self(caller)),
             Ok(None) if comes_from_elsewhere(parts) => Err(panel::bounce(&path_of(parts))),
             Ok(None) => Err(Redirect::to(&panel::login_url(&path_of(parts))).into_response()),
-            Err(problem) => Err(panel::error_page(None, &problem)),
+            Err(problem) => Err(panel::refuse(&parts.headers, problem)),
         }
     }
 }

@@ -15,4 +15,4 @@ pub use password::password_hash;
 pub(crate) use password::{hash_password, verify_password};
 pub use secret::{fresh_secret, hash_token};
 pub(crate) use session::{end_session, session_token, start_session};
-pub(crate) use throttle::Throttle;
+pub(crate) use throttle::{Guess, Throttle};

@@ -7,14 +7,24 @@ use http::HeaderValue;
 use super::{fresh_secret, hash_token};
 use crate::{limits, problem::Problem, state::WebState};
 
-/// Over plain HTTP, where the `__Host-` prefix is not to be had.
-const PLAIN_NAME: &str = "holdpoint_session";
+/// The cookie's name. It has the port, because browsers keep one jar for all ports of a host: two
+/// Holdpoints on one machine would sign each other out.
+fn name(state: &WebState) -> String {
+    let port = port(&state.base_url);
+    // Over TLS the prefix makes browsers see to it that no other host or path has set it.
+    if state.is_https() {
+        format!("__Host-holdpoint_session_{port}")
+    } else {
+        format!("holdpoint_session_{port}")
+    }
+}
 
-/// Over TLS: browsers then make sure that no other host or path has set it.
-const SECURE_NAME: &str = "__Host-holdpoint_session";
-
-fn name(state: &WebState) -> &'static str {
-    if state.is_https() { SECURE_NAME } else { PLAIN_NAME }
+/// The port of an address, also where it is not written down.
+fn port(base_url: &str) -> u16 {
+    let (scheme, rest) = base_url.split_once("://").unwrap_or(("http", base_url));
+    let authority = rest.split('/').next().unwrap_or_default();
+    let written = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    written.unwrap_or(if scheme == "https" { 443 } else { 80 })
 }
 
 /// `Set-Cookie`. Strict: a page elsewhere cannot make the browser send it at all; a link from
@@ -30,7 +40,7 @@ fn set_cookie(state: &WebState, token: &str, max_age_s: i64) -> Result<HeaderVal
 
 /// The token in the request's session cookie.
 pub(crate) fn session_token(state: &WebState, jar: &CookieJar) -> Option<String> {
-    jar.get(name(state)).map(|cookie| cookie.value().to_owned()).filter(|token| !token.is_empty())
+    jar.get(&name(state)).map(|cookie| cookie.value().to_owned()).filter(|token| !token.is_empty())
 }
 
 /// Signs a user in: the cookie to set.
@@ -46,4 +56,20 @@ pub(crate) async fn end_session(state: &WebState, jar: &CookieJar) -> Result<Hea
         state.store().delete_session(hash_token(&token)).await?;
     }
     set_cookie(state, "", 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("http://localhost:3370", 3370)]
+    #[case("http://[::1]:3371", 3371)]
+    #[case("http://[::1]", 80)]
+    #[case("https://holdpoint.example", 443)]
+    #[case("https://holdpoint.example/at:8080", 443)]
+    fn every_address_has_a_port(#[case] base_url: &str, #[case] expected: u16) {
+        assert_eq!(port(base_url), expected);
+    }
 }

@@ -1,7 +1,7 @@
 //! `/holds/{id}`: the way to a hold, and what its forms post to.
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse as _, Redirect, Response},
 };
 use holdpoint_model::{DecisionRequest, Hold, HoldId, hold::Scope};
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     auth::{Act, Caller, Visitor, hold},
+    body::Path,
     problem::Problem,
     state::WebState,
 };

@@ -1,6 +1,9 @@
 //! Forms as browsers send them, plain or with files.
 
-use axum::extract::{FromRequest, Multipart, Request};
+use axum::{
+    extract::{FromRequest, Multipart, Request},
+    response::Response,
+};
 use bytes::Bytes;
 use holdpoint_control::Attachment;
 use http::StatusCode;
@@ -41,29 +44,50 @@ fn malformed(detail: String) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "malformed_form", "the form did not arrive whole", detail)
 }
 
+/// A form that anybody may send, signed in or not: short.
+#[derive(Debug)]
+pub(super) struct ShortForm(pub(super) FormData);
+
 impl FromRequest<WebState> for FormData {
-    type Rejection = super::PageError;
-    async fn from_request(request: Request, state: &WebState) -> Result<Self, super::PageError> {
-        check_origin(state, request.method(), request.headers())?;
-        let is_multipart = media_type(request.headers()) == "multipart/form-data";
-        let (parts, body) = request.into_parts();
-        let whole = Request::from_parts(parts.clone(), body);
-        let bytes = read(whole, limits::MAX_UPLOAD_BYTES).await?;
-        let form = if is_multipart {
-            let request = Request::from_parts(parts, bytes.into());
-            let multipart = Multipart::from_request(request, state)
-                .await
-                .map_err(|rejection| malformed(rejection.body_text()))?;
-            multipart_form(multipart).await?
-        } else {
-            plain_form(&bytes)?
-        };
-        if form.fields.len() > limits::MAX_FORM_FIELDS {
-            return Err(Problem::invalid("the form has too many fields").into());
-        }
-        check_attachments(&form.files)?;
-        Ok(form)
+    type Rejection = Response;
+    async fn from_request(request: Request, state: &WebState) -> Result<Self, Response> {
+        form(request, state, limits::MAX_UPLOAD_BYTES).await
     }
+}
+
+impl FromRequest<WebState> for ShortForm {
+    type Rejection = Response;
+    async fn from_request(request: Request, state: &WebState) -> Result<Self, Response> {
+        form(request, state, limits::MAX_ANONYMOUS_BYTES).await.map(Self)
+    }
+}
+
+/// The form, or why not, for whom it is that sent it.
+async fn form(request: Request, state: &WebState, limit: usize) -> Result<FormData, Response> {
+    let headers = request.headers().clone();
+    parse(request, state, limit).await.map_err(|problem| super::refuse(&headers, problem))
+}
+
+async fn parse(request: Request, state: &WebState, limit: usize) -> Result<FormData, Problem> {
+    check_origin(state, request.method(), request.headers())?;
+    let is_multipart = media_type(request.headers()) == "multipart/form-data";
+    let (parts, body) = request.into_parts();
+    let whole = Request::from_parts(parts.clone(), body);
+    let bytes = read(whole, limit).await?;
+    let form = if is_multipart {
+        let request = Request::from_parts(parts, bytes.into());
+        let multipart = Multipart::from_request(request, state)
+            .await
+            .map_err(|rejection| malformed(rejection.body_text()))?;
+        multipart_form(multipart).await?
+    } else {
+        plain_form(&bytes)?
+    };
+    if form.fields.len() > limits::MAX_FORM_FIELDS {
+        return Err(Problem::invalid("the form has too many fields"));
+    }
+    check_attachments(&form.files)?;
+    Ok(form)
 }
 
 fn plain_form(bytes: &Bytes) -> Result<FormData, Problem> {

@@ -52,7 +52,11 @@ fn agents(state: &WebState, caller: &Caller) -> Markup {
                     li.card {
                         h2 { a href={ "/agents/" (crate::encode(name)) } data-agent=(name) data-nav { (title(name, agent)) } }
                         div.prose { (markdown::render(&agent.description)) }
-                        @if agent.rehearsal.is_some() { p.quiet { "Rehearsal: a script answers." } }
+                        div {
+                            @if agent.rehearsal.is_some() { p.quiet { "Rehearsal: a script answers." } }
+                            // The whole tile is the link; this says so to the eye.
+                            span.button aria-hidden="true" { "Start" }
+                        }
                     }
                 }
             }

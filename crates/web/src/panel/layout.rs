@@ -60,7 +60,7 @@ impl Page<'_> {
                         }
                     }
                     details.account {
-                        summary title="Account" { (caller.name) }
+                        summary title="Account" { span { (caller.name) } }
                         div.menu {
                             p { "Signed in as " strong { (caller.name) } ", " (caller.role) }
                             form method="post" action="/logout" { button type="submit" { "Sign out" } }

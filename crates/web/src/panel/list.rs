@@ -126,14 +126,16 @@ pub(super) fn rows(found: &[ExecutionRow], now: UnixMs) -> Markup {
                     a href={ "/executions/" (row.id) } data-nav {
                         span.row-title { @if row.title.is_empty() { "Untitled" } @else { (row.title) } }
                         span.row-facts {
-                            (status(row.status))
-                            @if row.open_holds > 0 && row.status == Status::Awaiting {
-                                span.count { (row.open_holds) span.unseen { " open" } }
+                            span.row-status {
+                                (status(row.status))
+                                @if row.open_holds > 0 && row.status == Status::Awaiting {
+                                    span.count { (row.open_holds) span.unseen { " open" } }
+                                }
                             }
-                            span { (row.agent) }
-                            span { (row.owner.name) }
-                            span { (moment(row.created_at, now)) }
-                            @if row.rehearsal { span { "rehearsal" } } @else { span { (dollars(row.cost_micros)) } }
+                            span.row-about {
+                                (row.agent) " · " (row.owner.name) " · " (moment(row.created_at, now)) " · "
+                                @if row.rehearsal { "rehearsal" } @else { (dollars(row.cost_micros)) }
+                            }
                         }
                     }
                 }

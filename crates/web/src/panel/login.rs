@@ -12,9 +12,9 @@ use http::{StatusCode, header};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{PageError, form::FormData, layout::Page, safe_next};
+use super::{PageError, form::ShortForm, layout::Page, safe_next};
 use crate::{
-    auth::{Visitor, end_session, start_session, verify_password},
+    auth::{Guess, Visitor, end_session, start_session, verify_password},
     body::Query,
     problem::Problem,
     state::WebState,
@@ -97,22 +97,24 @@ fn address(connection: Option<Extension<ConnectInfo<SocketAddr>>>) -> String {
 pub(super) async fn sign_in(
     State(state): State<WebState>,
     connection: Option<Extension<ConnectInfo<SocketAddr>>>,
-    form: FormData,
+    ShortForm(form): ShortForm,
 ) -> Result<Response, PageError> {
     let (name, next) = (form.get("name").trim(), safe_next(form.get("next")));
-    let key = format!("{}@{}", name.to_lowercase(), address(connection));
-    if let Some(wait_s) = state.throttle.wait_s(&key, state.now()) {
+    let guess = Guess::new(name, &address(connection));
+    // Counted before it is known, so that many tries at the same time do not slip through.
+    if let Err(wait_s) = state.throttle.count(&guess, state.now()) {
         let problem = Problem::new(
             StatusCode::TOO_MANY_REQUESTS,
             "too_many_tries",
             "too many tries",
-            format!("too many wrong passwords for this name; try again in {}", time::length(wait_s * 1000)),
+            format!(
+                "too many wrong passwords came from where you are; try again in {}",
+                time::length(wait_s * 1000)
+            ),
         )
         .header(header::RETRY_AFTER, &wait_s.to_string());
         return Ok(show(next, name, Some(&problem)));
     }
-    // Counted before it is known, so that many tries at the same time do not slip through.
-    state.throttle.failed(&key, state.now());
     let user = state.store().user_by_name(name).await?;
     let hash = user.as_ref().and_then(|user| user.password_hash.clone());
     let fits = verify_password(&state, form.get("password").to_owned(), hash).await?;
@@ -126,7 +128,7 @@ pub(super) async fn sign_in(
         );
         return Ok(show(next, name, Some(&problem)));
     };
-    state.throttle.succeeded(&key);
+    state.throttle.succeeded(&guess);
     let cookie = start_session(&state, user.id).await?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to(next)).into_response())
 }
@@ -134,7 +136,7 @@ pub(super) async fn sign_in(
 pub(super) async fn sign_out(
     State(state): State<WebState>,
     jar: CookieJar,
-    _: FormData,
+    _: ShortForm,
 ) -> Result<Response, PageError> {
     let cookie = end_session(&state, &jar).await?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/login")).into_response())

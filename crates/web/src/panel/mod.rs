@@ -16,7 +16,7 @@
 //! | sign-in | `form#login` with `name`, `password`; `form#welcome` with `name`, `password`, `again` |
 //! | start | `a[data-agent=NAME]`; `form#start` with the form's fields and `files`; `button[data-action=start]` |
 //! | list | `[data-execution=UUID][data-status=…]` |
-//! | inbox | the holds below; `#empty` where there are none |
+//! | inbox | the holds below; `#empty` where there are none; `#more a[rel=next]` where there are more |
 //! | conversation | `main[data-execution=UUID][data-status=…][data-connection=live|reconnecting|ended|off]` |
 //! | | `#facts`, `#cost`, `#tokens`, `#queue`, `#rehearsal`, `#activity`, `#files a[data-file=PATH]`, `#outcome[data-outcome=finished|error|cancelled]` |
 //! | | `button[data-action=interrupt|finish|cancel]`; the last is in `details[data-part=cancel]` |
@@ -98,6 +98,11 @@ impl axum::response::IntoResponse for PageError {
 /// Whether our own script sent this form: it wants no page, only to know how it went.
 fn is_script(headers: &HeaderMap) -> bool {
     headers.get("x-requested-with").is_some_and(|value| value == "holdpoint")
+}
+
+/// A form that is not even looked at: our script says why beside it, everybody else gets a page.
+pub(crate) fn refuse(headers: &HeaderMap, problem: Problem) -> Response {
+    if is_script(headers) { problem.into_response() } else { error_page(None, &problem) }
 }
 
 /// The answer to a form: where to go on, or why not.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse as _, Redirect, Response},
 };
 use holdpoint_control::{NewExecution, StartError};
@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     auth::{Caller, Visitor},
+    body::Path,
     markdown,
     problem::Problem,
     state::WebState,

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{
     PageError,
-    form::FormData,
+    form::ShortForm,
     layout::{Page, error_page},
     login::alert,
 };
@@ -38,11 +38,18 @@ pub(super) struct Params {
 }
 
 /// Shows the form. The link is not used by looking: mail scanners and chat previews look too.
-pub(super) async fn page(Query(params): Query<Params>) -> Response {
+pub(super) async fn page(
+    State(state): State<WebState>,
+    Query(params): Query<Params>,
+) -> Result<Response, PageError> {
     if params.token.is_empty() {
-        return error_page(None, &no_good("this link is not complete"));
+        return Ok(error_page(None, &no_good("this link is not complete")));
     }
-    show(&params.token, "", None)
+    let link = state.store().look_at_link(hash_token(&params.token), state.now()).await?;
+    Ok(match role_of(link) {
+        Ok(_) => show(&params.token, "", None),
+        Err(problem) => error_page(None, &problem),
+    })
 }
 
 fn show(token: &str, name: &str, failure: Option<&Problem>) -> Response {
@@ -92,17 +99,30 @@ fn no_good(detail: &str) -> Problem {
     )
 }
 
-/// The role that a link's purpose gives.
-fn role_of(purpose: &str) -> Option<Role> {
-    match purpose.strip_prefix(INVITATION)? {
-        "" => Some(Role::Admin),
-        rest => rest.strip_prefix(':')?.parse().ok(),
-    }
+/// The role that a link gives, if it is good.
+fn role_of(link: LinkUse) -> Result<Role, Problem> {
+    let purpose = match link {
+        LinkUse::Accepted { purpose } => purpose,
+        LinkUse::Used => return Err(no_good("it was used before")),
+        LinkUse::Expired => return Err(no_good("its time is over")),
+        LinkUse::Unknown => return Err(no_good("it is not known here")),
+    };
+    let role = match purpose.strip_prefix(INVITATION) {
+        Some("") => Some(Role::Admin),
+        Some(rest) => rest.strip_prefix(':').and_then(|role| role.parse().ok()),
+        None => None,
+    };
+    role.ok_or_else(|| no_good("it was made for something else"))
 }
 
-pub(super) async fn accept(State(state): State<WebState>, form: FormData) -> Result<Response, PageError> {
+pub(super) async fn accept(
+    State(state): State<WebState>,
+    ShortForm(form): ShortForm,
+) -> Result<Response, PageError> {
     let (token, name) = (form.get("token"), form.get("name").trim());
     let again = |problem: Problem| Ok(show(token, name, Some(&problem)));
+    // Without a link nobody learns which names are taken, or has us hash passwords.
+    role_of(state.store().look_at_link(hash_token(token), state.now()).await?)?;
     // Everything that the person can mend comes before the link is used up.
     if name.is_empty() || name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
         return again(Problem::invalid(format!("a name has 1 to {MAX_NAME_CHARS} characters")));
@@ -117,15 +137,7 @@ pub(super) async fn accept(State(state): State<WebState>, form: FormData) -> Res
         Ok(hash) => hash,
         Err(error) => return again(Problem::invalid(error.to_string())),
     };
-    let purpose = match state.store().consume_link(hash_token(token), state.now()).await? {
-        LinkUse::Accepted { purpose } => purpose,
-        LinkUse::Used => return Ok(error_page(None, &no_good("it was used before"))),
-        LinkUse::Expired => return Ok(error_page(None, &no_good("its time is over"))),
-        LinkUse::Unknown => return Ok(error_page(None, &no_good("it is not known here"))),
-    };
-    let Some(role) = role_of(&purpose) else {
-        return Ok(error_page(None, &no_good("it was made for something else")));
-    };
+    let role = role_of(state.store().consume_link(hash_token(token), state.now()).await?)?;
     let user = match state.store().create_user(name, role, Some(hash)).await {
         Ok(user) => user,
         // Somebody took the name in this very moment.

@@ -1,7 +1,10 @@
 //! Every endpoint's ordinary answer and its problems.
 
 use axum::body::Body;
-use holdpoint_model::Role;
+use holdpoint_model::{
+    AgentDef, Role,
+    agent::{HumanDuration, Limits},
+};
 use http::{Request, header};
 use serde_json::{Value, json};
 
@@ -93,6 +96,48 @@ async fn a_conversation_over_the_api() {
 
     let whole = world.get(&format!("/v1/executions/{}", seed.id), &token).await.expect(200).json();
     insta::assert_json_snapshot!("execution", settled(whole));
+}
+
+/// A hundred and one holds with deadlines in any order; a quarter of them never expire.
+#[tokio::test]
+async fn holds_come_in_pages_by_deadline() {
+    let world = World::new().await;
+    let (user, token) = world.user("ada", Role::Asker).await;
+    for n in 0..101_u64 {
+        let hold = HumanDuration(if n % 4 == 0 { u64::MAX } else { (4 - n % 4) * 3_600_000 });
+        let limits = Limits { hold: Some(hold), ..Limits::default() };
+        let definition = AgentDef { limits, ..AgentDef::builtin() };
+        let me = person(user, "ada");
+        let mut seed = Seed::create_with(&world.store, &me, "Work", "Work", "claude", definition, true).await;
+        seed.work().await;
+        seed.ask("toolu_1", "Bash", json!({"command": format!("touch {n}")})).await;
+    }
+    for (query, newest_first) in [("", false), ("&status=any", true)] {
+        let (mut seen, mut pages, mut cursor) = (Vec::new(), 0, String::new());
+        loop {
+            let path = format!("/v1/holds?limit=10{query}{cursor}");
+            let page = world.get(&path, &token).await.expect(200).json();
+            let items = page["items"].as_array().expect("items");
+            assert!(items.len() == 10 || page["next"].is_null());
+            seen.extend(items.iter().map(|hold| {
+                let text = |key: &str| hold[key].as_str().unwrap_or("9999").to_owned();
+                (text("expires_at"), text("opened_at"), text("id"))
+            }));
+            pages += 1;
+            let Some(next) = page["next"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!((seen.len(), pages), (101, 11));
+        let mut sorted = seen.clone();
+        if newest_first {
+            sorted.sort_by(|a, b| (&b.1, &b.2).cmp(&(&a.1, &a.2)));
+        } else {
+            sorted.sort();
+        }
+        assert!(seen == sorted, "{query}: {seen:#?}");
+        sorted.dedup();
+        assert_eq!(sorted.len(), 101);
+    }
 }
 
 #[tokio::test]
@@ -214,9 +259,24 @@ async fn problems_say_what_and_where() {
         world.get("/v1/executions?stat=x", &token).await.expect(400).problem()
     );
     world.get("/v1/executions?cursor=x", &token).await.expect(422).problem();
+    world.get("/v1/holds?cursor=x", &token).await.expect(422).problem();
     world.get("/v1/holds?status=x", &token).await.expect(422).problem();
     world.get("/v1/holds?execution=x", &token).await.expect(422).problem();
     world.get("/v1/holds/x", &token).await.expect(404).problem();
+
+    for path in [
+        "/v1/executions/%FF",
+        "/v1/executions/%FF/events",
+        "/v1/executions/x/files/%FF",
+        "/v1/holds/%FF",
+        "/executions/%FF",
+        "/assets/%FF/app.css",
+    ] {
+        let problem = world.get(path, &token).await.expect(400).problem();
+        assert_eq!(problem["code"], "invalid_path", "{path}");
+    }
+    world.post("/v1/executions/%FF/cancel", &token, &json!({})).await.expect(400).problem();
+    world.get("/v1/executions/x/events?after=y", &token).await.expect(400).problem();
 
     let no_type = Request::post("/v1/executions")
         .header(header::AUTHORIZATION, format!("Bearer {token}"))

@@ -16,6 +16,8 @@ async fn read(world: &World, request: Request<Body>, until: impl Fn(&str) -> boo
     let response = world.router.clone().oneshot(request).await.expect("infallible");
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
+    assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+    assert_eq!(response.headers()["x-accel-buffering"], "no");
     let mut body = response.into_body().into_data_stream();
     let mut text = String::new();
     loop {

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
-use holdpoint_model::Role;
+use holdpoint_model::{AgentDef, Role};
 use http::header;
 
 use crate::support::{World, person, seed::Seed};
@@ -69,4 +69,43 @@ async fn nothing_outside_the_workspace_is_a_file() {
     let answer =
         world.get(&format!("/v1/executions/{}/files/up%2Fsecret", seed.id), &token).await.expect(404);
     insta::assert_json_snapshot!("out_of_the_workspace", answer.problem());
+}
+
+#[tokio::test]
+async fn what_an_agent_keeps_to_itself_is_neither_listed_nor_downloaded() {
+    let world = World::new().await;
+    let (user, token) = world.user("ada", Role::Asker).await;
+    let cookie = world.cookie(user).await;
+    let definition = AgentDef { exclude: vec!["*.log".into(), "private".into()], ..AgentDef::builtin() };
+    let me = person(user, "ada");
+    let mut seed = Seed::create_with(&world.store, &me, "Work", "Work", "claude", definition, true).await;
+    let workspace = world.control.workspace(seed.id);
+    let (shown, kept) = (
+        ["out/report.md", "attachments/in.csv", ".env"],
+        [".claude/settings.json", "sub/.claude/a", "run.log", "private/key"],
+    );
+    for path in shown.iter().chain(&kept) {
+        let path = workspace.join(path);
+        std::fs::create_dir_all(path.parent().expect("parent")).expect("folder");
+        std::fs::write(path, "content").expect("file");
+    }
+    seed.work().await;
+    // Even if a worker tells of them all.
+    let all: Vec<(&str, u64)> = shown.iter().chain(&kept).map(|path| (*path, 7)).collect();
+    seed.files(&all).await;
+    let list = world.get(&format!("/v1/executions/{}/files", seed.id), &token).await.expect(200).json();
+    let listed: Vec<&str> =
+        list["items"].as_array().expect("items").iter().filter_map(|file| file["path"].as_str()).collect();
+    assert_eq!(listed, shown);
+    let page = world.page(&format!("/executions/{}", seed.id), &cookie).await.expect(200);
+    for path in shown {
+        world.get(&format!("/v1/executions/{}/files/{path}", seed.id), &token).await.expect(200);
+        assert!(page.text().contains(&format!("data-file=\"{path}\"")), "{path}");
+    }
+    for path in kept.iter().copied().chain(["./run.log", "private//key", ".claude/./settings.json"]) {
+        let path = path.replace("./", "%2E/");
+        let answer = world.get(&format!("/v1/executions/{}/files/{path}", seed.id), &token).await;
+        assert_eq!(answer.expect(404).problem()["code"], "no_such_file", "{path}");
+        assert!(!page.text().contains(&format!("data-file=\"{path}\"")), "{path}");
+    }
 }

@@ -47,8 +47,10 @@ async fn a_worker_tells_facts_and_deltas() {
     assert!(matches!(stranger, Error::Http(response) if response.status() == 401));
 
     let id = WorkerId { execution: seed.id, incarnation: 1 };
-    let mut socket =
-        connect(address, &world.control.tokens().sign(Purpose::Worker, id)).await.expect("connect");
+    let worker_token = world.control.tokens().sign(Purpose::Worker, id);
+    let plain = world.get("/worker/link", &worker_token).await;
+    assert_eq!(plain.problem()["code"], "no_websocket");
+    let mut socket = connect(address, &worker_token).await.expect("connect");
     let hello = Up::Hello {
         wire: WIRE_VERSION,
         execution: seed.id,

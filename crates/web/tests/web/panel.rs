@@ -178,6 +178,135 @@ async fn holds_are_answered_without_scripts() {
     assert!(world.page(&place, &cookie).await.text().contains("data-outcome=\"cancelled\""));
 }
 
+/// Whoever allows something must be able to see all of it.
+#[tokio::test]
+async fn all_of_what_is_asked_is_on_the_page() {
+    let world = World::new().await;
+    let (user, _) = world.user("ada", Role::Asker).await;
+    let cookie = world.cookie(user).await;
+    let mut seed = Seed::create(&world.store, &person(user, "ada"), "Work", "Work").await;
+    seed.work().await;
+    let old: String = (0..3_000).map(|n| format!("old line {n}\n")).collect();
+    let new: String = (0..3_000).map(|n| format!("new line {n}\n")).collect();
+    seed.ask("toolu_1", "Edit", json!({"file_path": "/a", "old_string": old, "new_string": new})).await;
+    seed.ask(
+        "toolu_2",
+        "ExitPlanMode",
+        json!({"plan": "# Plan\n\n[hidden]: https://example.org/a \"title\"\n\n<!-- a comment -->"}),
+    )
+    .await;
+    for path in [format!("/executions/{}", seed.id), "/inbox".to_owned()] {
+        let page = world.page(&path, &cookie).await.expect(200);
+        for n in [0, 1_999, 2_000, 2_999] {
+            for word in ["old", "new"] {
+                let line = format!("{word} line {n}");
+                let places = page.text().matches(&format!("{line}<")).count()
+                    + page.text().matches(&format!("{line}\n")).count();
+                // In the conversation once more, in the folded call.
+                assert!(places >= 1, "{line} on {path}");
+            }
+        }
+        for hidden in ["[hidden]: https://example.org/a &quot;title&quot;", "&lt;!-- a comment --&gt;"] {
+            assert!(page.text().contains(hidden), "{hidden} on {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_plan_without_text_shows_what_the_agent_wrote() {
+    let world = World::new().await;
+    let (user, _) = world.user("ada", Role::Asker).await;
+    let cookie = world.cookie(user).await;
+    let me = person(user, "ada");
+    let mut told = Seed::create(&world.store, &me, "Told", "Work").await;
+    told.work().await;
+    // The CLI asks with nothing where no plan file was written, whatever the model said.
+    told.call("toolu_1", "ExitPlanMode", json!({"plan": "# Sketch it"})).await;
+    let hold = told.asked("toolu_1", "ExitPlanMode", json!({})).await;
+    let mut silent = Seed::create(&world.store, &me, "Silent", "Work").await;
+    silent.work().await;
+    silent.ask("toolu_2", "ExitPlanMode", json!({})).await;
+
+    let page = |path: String| {
+        let (world, cookie) = (&world, &cookie);
+        async move { world.page(&path, cookie).await.expect(200).text().to_owned() }
+    };
+    // What stands in the card itself, not in the folded call before it.
+    let card = |page: &str| {
+        let from = page.find("The agent proposes a plan").expect("a plan");
+        page[from..].split("</section>").next().unwrap_or_default().to_owned()
+    };
+    let shown = card(&page(format!("/executions/{}", told.id)).await);
+    assert!(shown.contains("<h1>Sketch it</h1>") && !shown.contains("No arguments"), "{shown}");
+    assert!(shown.contains("name=\"edit\" value=\"plan\""), "{shown}");
+    let shown = card(&page(format!("/executions/{}", silent.id)).await);
+    assert!(shown.contains("The agent gave no plan text; read what it wrote above."), "{shown}");
+    let inbox = page("/inbox".to_owned()).await;
+    assert!(inbox.contains("<h1>Sketch it</h1>") && !inbox.contains("No arguments"), "{inbox}");
+    assert!(inbox.contains(&format!("href=\"/executions/{}#t-toolu_2\"", silent.id)), "{inbox}");
+
+    let fields = [("action", "allow-edited"), ("edit", "plan"), ("edited", "# Sketch it twice")];
+    world.form(&format!("/holds/{hold}/decision"), &cookie, &fields).await.expect(303);
+    let row = world.store.hold(hold).await.expect("read").expect("hold");
+    let decision = json!(row.hold.state.decision().expect("decision").answer);
+    assert_eq!(decision["input"], json!({"plan": "# Sketch it twice"}));
+}
+
+#[tokio::test]
+async fn an_inbox_of_many_has_pages() {
+    let world = World::new().await;
+    let (user, _) = world.user("ada", Role::Asker).await;
+    let cookie = world.cookie(user).await;
+    let mut seed = Seed::create(&world.store, &person(user, "ada"), "Work", "Work").await;
+    seed.work().await;
+    for n in 0..120 {
+        seed.ask(&format!("toolu_{n}"), "Bash", json!({"command": format!("touch {n}")})).await;
+    }
+    let (mut path, mut seen, mut pages) = ("/inbox".to_owned(), std::collections::BTreeSet::new(), 0);
+    loop {
+        let page = world.page(&path, &cookie).await.expect(200);
+        let holds: Vec<String> = page
+            .text()
+            .split("data-hold=\"")
+            .skip(1)
+            .map(|rest| rest.split('"').next().unwrap_or_default().to_owned())
+            .collect();
+        assert!(page.text().contains("120 wait for you in all") && !holds.is_empty(), "{path}");
+        assert!(page.text().contains(&format!("name=\"back\" value=\"{path}\"")), "{path}");
+        seen.extend(holds);
+        pages += 1;
+        let Some(next) = page.text().split("rel=\"next\" href=\"").nth(1) else { break };
+        path = next.split('"').next().unwrap_or_default().to_owned();
+    }
+    assert_eq!((seen.len(), pages), (120, 3));
+    world.page("/inbox?cursor=x", &cookie).await.expect(422);
+}
+
+#[tokio::test]
+async fn a_form_that_is_too_long_is_refused_in_the_form_of_its_sender() {
+    let world = World::new().await;
+    let (user, _) = world.user("ada", Role::Asker).await;
+    let cookie = world.cookie(user).await;
+    let seed = Seed::create(&world.store, &person(user, "ada"), "Work", "Work").await;
+    let send = |script: bool| {
+        let mut request = Request::post(format!("/executions/{}/messages", seed.id))
+            .header(header::COOKIE, &cookie)
+            .header("sec-fetch-site", "same-origin")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::CONTENT_LENGTH, 60 * 1024 * 1024);
+        if script {
+            request = request.header("x-requested-with", "holdpoint");
+        }
+        world.send(request.body(Body::empty()).expect("request"))
+    };
+    let told = send(true).await.expect(413).problem();
+    assert_eq!(told["detail"], "the body may have at most 48 MiB");
+    let page = send(false).await.expect(413);
+    assert!(page.text().contains("data-page=\"error\""), "{}", page.text());
+    let lost = world.page("/executions/%FF", &cookie).await.expect(400);
+    assert!(lost.text().contains("data-problem=\"invalid_path\""), "{}", lost.text());
+}
+
 #[tokio::test]
 async fn what_others_wrote_stays_text_on_every_page() {
     let world = World::new().await;

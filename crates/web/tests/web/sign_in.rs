@@ -53,6 +53,8 @@ async fn the_first_admin_comes_in_by_a_link_once() {
     world.page("/", session).await.expect(200);
     assert_eq!(world.store.users().await.expect("users")[0].role, Role::Admin);
     assert_eq!(world.store.consume_link(hash_token("secret"), 0).await.expect("link"), LinkUse::Used);
+    let used = world.page("/welcome?token=secret", "").await.expect(410);
+    assert!(used.text().contains("used before"), "{}", used.text());
     let unknown =
         [("token", "other"), ("name", "bob"), ("password", "correct horse"), ("again", "correct horse")];
     anonymous_form(&world, "/welcome", &unknown).await.expect(410);
@@ -80,7 +82,7 @@ async fn signing_in_and_out() {
     let inside = anonymous_form(&world, "/login", &fields).await.expect(303);
     assert_eq!(inside.header(header::LOCATION), "/", "nobody is sent elsewhere");
     let cookie = inside.header(header::SET_COOKIE).to_owned();
-    assert!(cookie.starts_with("__Host-holdpoint_session="), "{cookie}");
+    assert!(cookie.starts_with("__Host-holdpoint_session_443="), "{cookie}");
     assert!(cookie.contains("; Secure"), "{cookie}");
     let session = cookie.split(';').next().expect("cookie").to_owned();
     world.page("/inbox", &session).await.expect(200);
@@ -105,6 +107,53 @@ async fn guessing_passwords_gets_slow() {
     // The right password does not help in the pause either.
     anonymous_form(&world, "/login", &[("name", "ada"), ("password", "correct horse")]).await.expect(429);
     anonymous_form(&world, "/login", &[("name", "bob"), ("password", "x")]).await.expect(401);
+}
+
+#[tokio::test]
+async fn without_a_good_link_nobody_learns_a_name() {
+    let world = World::new().await;
+    world.user("ada", Role::Admin).await;
+    world.store.create_link(hash_token("old"), INVITATION, 1).await.expect("link");
+    world.store.create_link(hash_token("other"), "something else", i64::MAX).await.expect("link");
+    for token in ["unknown", "old", "other"] {
+        for name in ["ada", "nobody", ""] {
+            let fields = [("token", token), ("name", name), ("password", "correct horse"), ("again", "x")];
+            let answer = anonymous_form(&world, "/welcome", &fields).await.expect(410);
+            assert!(answer.text().contains("data-problem=\"link_no_good\""), "{}", answer.text());
+        }
+    }
+}
+
+#[tokio::test]
+async fn strangers_send_short_forms() {
+    let world = World::new().await;
+    let long = "x".repeat(17 * 1024);
+    for path in ["/login", "/welcome", "/logout"] {
+        let answer = anonymous_form(&world, path, &[("name", &long)]).await.expect(413);
+        assert!(answer.text().contains("at most 16 KiB"), "{}", answer.text());
+    }
+    anonymous_form(&world, "/login", &[("name", &long[..15 * 1024])]).await.expect(401);
+}
+
+#[tokio::test]
+async fn two_on_one_host_do_not_sign_each_other_out() {
+    let first = World::with("http://localhost:3370", false).await;
+    let second = World::with("http://localhost:3371", false).await;
+    let mut jar = Vec::new();
+    for world in [&first, &second] {
+        world.store.create_link(hash_token("secret"), INVITATION, i64::MAX).await.expect("link");
+        let fields =
+            [("token", "secret"), ("name", "ada"), ("password", "correct horse"), ("again", "correct horse")];
+        let inside = anonymous_form(world, "/welcome", &fields).await.expect(303);
+        let cookie = inside.header(header::SET_COOKIE).split(';').next().expect("cookie").to_owned();
+        let name = cookie.split('=').next().expect("name").to_owned();
+        // As a browser does: one of a name takes the place of the one before.
+        jar.retain(|old: &String| !old.starts_with(&format!("{name}=")));
+        jar.push(cookie);
+    }
+    let cookies = jar.join("; ");
+    first.page("/inbox", &cookies).await.expect(200);
+    second.page("/inbox", &cookies).await.expect(200);
 }
 
 #[tokio::test]
@@ -145,6 +194,20 @@ async fn another_site_cannot_act() {
             .body(Body::from("name=ada&password=x"))
             .expect("request");
         world.send(login).await.expect(403);
+    }
+    // Where our script sent the form it is told why; without one the answer is a page.
+    for (script, kind) in [(true, "application/problem+json"), (false, "text/html; charset=utf-8")] {
+        let mut request = Request::post(&cancel)
+            .header(header::COOKIE, &cookie)
+            .header(header::HOST, "holdpoint.test")
+            .header("sec-fetch-site", "cross-site")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        if script {
+            request = request.header("x-requested-with", "holdpoint");
+        }
+        let refused = world.send(request.body(Body::empty()).expect("request")).await.expect(403);
+        assert_eq!(refused.header(header::CONTENT_TYPE), kind);
+        assert!(refused.text().contains("cross_site"), "{}", refused.text());
     }
     let execution = world.store.execution(seed.id).await.expect("read").expect("execution");
     assert!(!execution.status.is_final());

@@ -1,14 +1,12 @@
 //! What the forms of a conversation post to: messages, interrupt, finish, cancel.
 
-use axum::{
-    extract::{Path, State},
-    response::Response,
-};
+use axum::{extract::State, response::Response};
 use holdpoint_model::{DecisionRequest, ExecutionId, event::SendMode};
 use http::HeaderMap;
 
 use crate::{
     auth::{Act, Caller, Visitor, execution, hold},
+    body::Path,
     panel::{PageError, answer_form, form::FormData},
     problem::Problem,
     state::WebState,

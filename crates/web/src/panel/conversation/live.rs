@@ -6,7 +6,7 @@
 use std::{collections::HashMap, convert::Infallible, time::Duration};
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     response::{
         IntoResponse as _, Response,
         sse::{Event, KeepAlive, Sse},
@@ -22,6 +22,7 @@ use serde_json::json;
 use super::{fold, view_of};
 use crate::{
     auth::{Act, Caller, execution},
+    body::{Path, Query},
     feed::{Fed, Feed},
     limits,
     panel::{
@@ -57,7 +58,7 @@ pub(crate) async fn live(
     State(state): State<WebState>,
     caller: Caller,
     Path(id): Path<String>,
-    crate::body::Query(params): crate::body::Query<Params>,
+    Query(params): Query<Params>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let execution = execution(&state, &caller, &id, Act::See).await?;

@@ -5,10 +5,7 @@ mod live;
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Path, State},
-    response::Response,
-};
+use axum::{extract::State, response::Response};
 use holdpoint_model::{Execution, Seq};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -21,7 +18,7 @@ use super::{
 };
 use crate::{
     auth::{Act, Caller, Visitor, execution},
-    body::Query,
+    body::{Path, Query},
     limits,
     problem::Problem,
     state::WebState,

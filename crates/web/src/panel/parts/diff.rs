@@ -5,8 +5,9 @@ use serde_json::Value;
 
 use super::text::visible;
 
-/// Lines shown of one change; a longer one is a file to download.
-const MAX_LINES: usize = 2_000;
+/// Lines of one change that are shown in colour; the others follow as plain text, which browsers
+/// lay out with far less work. None is left out: whoever allows a change must be able to see it all.
+const MAX_COLOURED: usize = 2_000;
 
 /// The structured patch that Write and Edit report: hunks with lines that begin with ` `, `-` or `+`.
 /// Nothing where there is none, or of a shape that is not known.
@@ -23,51 +24,61 @@ pub(in crate::panel) fn patch(patch: &Value) -> Option<Markup> {
     if hunks.is_empty() {
         return None;
     }
-    let total: usize = hunks.iter().map(|(_, _, lines)| lines.len()).sum();
     Some(html! {
         div.diff {
             @for (old, new, lines) in &hunks {
                 div.hunk { "line " (old) @if old != new { " → " (new) } }
-                @for text in lines.iter().take(MAX_LINES) { (line(text)) }
+                (rows(&lines.iter().map(|text| signed_of(text)).collect::<Vec<_>>()))
             }
-            @if total > MAX_LINES { div.hunk { "… " (total - MAX_LINES) " more lines" } }
         }
     })
 }
 
 /// What an edit would replace, before it happens: the lines that stay the same on either end are
-/// its context.
+/// its context. Split at line feeds alone, so that a change of line ends is one.
 pub(in crate::panel) fn replacement(old: &str, new: &str) -> Markup {
-    let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
+    let lines = |text| -> Vec<&str> { str::split(text, '\n').filter(|_| !text.is_empty()).collect() };
+    let (old, new) = (lines(old), lines(new));
     let head = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
     let most = old.len().min(new.len()) - head;
     let tail = old.iter().rev().zip(new.iter().rev()).take(most).take_while(|(a, b)| a == b).count();
-    let removed = &old[head..old.len() - tail];
-    let added = &new[head..new.len() - tail];
+    let parts = [
+        (' ', &old[..head]),
+        ('-', &old[head..old.len() - tail]),
+        ('+', &new[head..new.len() - tail]),
+        (' ', &old[old.len() - tail..]),
+    ];
+    let lines: Vec<(char, &str)> =
+        parts.into_iter().flat_map(|(sign, lines)| lines.iter().map(move |text| (sign, *text))).collect();
+    html! { div.diff { (rows(&lines)) } }
+}
+
+/// Lines by their sign; `\\` is one that says something about the patch.
+fn rows(lines: &[(char, &str)]) -> Markup {
+    let (coloured, plain) = lines.split_at(lines.len().min(MAX_COLOURED));
     html! {
-        div.diff {
-            @for text in &old[..head] { (signed(' ', text)) }
-            @for text in removed.iter().take(MAX_LINES) { (signed('-', text)) }
-            @for text in added.iter().take(MAX_LINES) { (signed('+', text)) }
-            @for text in &old[old.len() - tail..] { (signed(' ', text)) }
-            @if removed.len().max(added.len()) > MAX_LINES { div.hunk { "… more lines" } }
+        @for (sign, text) in coloured { (signed(*sign, text)) }
+        @if !plain.is_empty() {
+            details.note {
+                summary { (plain.len()) " more lines of this change" }
+                pre { @for (sign, text) in plain { (sign) (visible(text)) "\n" } }
+            }
         }
     }
 }
 
-fn line(text: &str) -> Markup {
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(sign @ ('-' | '+' | ' ')) => signed(sign, chars.as_str()),
+fn signed_of(line: &str) -> (char, &str) {
+    match line.chars().next() {
+        Some(sign @ ('-' | '+' | ' ')) => (sign, &line[1..]),
         // `\ No newline at end of file`
-        _ => html! { div.hunk { (text) } },
+        _ => ('\\', line),
     }
 }
-
 fn signed(sign: char, text: &str) -> Markup {
     let (class, said) = match sign {
         '-' => ("del", "removed: "),
         '+' => ("add", "added: "),
+        '\\' => return html! { div.hunk { (text) } },
         _ => ("same", ""),
     };
     html! {
@@ -102,8 +113,31 @@ mod tests {
         assert_eq!(shown.matches("class=\"same\"").count(), 3);
         assert_eq!(shown.matches("class=\"del\"").count(), 1);
         assert_eq!(shown.matches("class=\"add\"").count(), 2);
+        // Line ends are part of a text.
+        let shown = replacement("a\r\nb", "a\nb\n").into_string();
+        assert!(shown.contains("U+000D"), "{shown}");
+        assert_eq!(shown.matches("class=\"add\"").count(), 3, "{shown}");
         for (old, new) in [("", "a"), ("a", ""), ("a\na", "a"), ("a", "a\na"), ("a\nb\na", "a\na")] {
             let _ = replacement(old, new);
         }
+    }
+    #[test]
+    fn of_a_long_change_every_line_is_there() {
+        let text = |word: &str| (0..MAX_COLOURED).map(|n| format!("{word} {n}\n")).collect::<String>();
+        let shown = replacement(&text("old"), &text("new")).into_string();
+        for n in 0..MAX_COLOURED {
+            assert!(
+                shown.contains(&format!("old {n}<")) || shown.contains(&format!("-old {n}\n")),
+                "old {n}"
+            );
+            assert!(
+                shown.contains(&format!("new {n}<")) || shown.contains(&format!("+new {n}\n")),
+                "new {n}"
+            );
+        }
+        assert!(shown.contains("more lines of this change"));
+        let lines: Vec<String> = (0..3 * MAX_COLOURED).map(|n| format!("+line {n}")).collect();
+        let shown = patch(&json!([{"lines": lines}])).expect("a patch").into_string();
+        assert!(shown.contains(&format!("line {}\n", 3 * MAX_COLOURED - 1)));
     }
 }

@@ -2,29 +2,36 @@
 
 use holdpoint_model::{Hold, HoldKind, HoldState, hold::Decision};
 use maud::{Markup, html};
+use serde_json::Value;
 
 use super::{View, decided::decided, moment, question, subject, text};
 use crate::markdown;
 
+/// A hold, with what is known about it beside.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::panel) struct Asked<'a> {
+    pub(in crate::panel) hold: &'a Hold,
+    /// The last decision, also where the present state does not carry it.
+    pub(in crate::panel) last: Option<&'a Decision>,
+    /// What the agent itself put into the call, where that may differ from what is asked.
+    pub(in crate::panel) call: Option<&'a Value>,
+}
+
 /// A hold in whatever state. `into` names the element that it belongs into.
-pub(in crate::panel) fn hold(
-    hold: &Hold,
-    last: Option<&Decision>,
-    into: Option<&str>,
-    view: &View<'_>,
-) -> Markup {
+pub(in crate::panel) fn hold(asked: Asked<'_>, into: Option<&str>, view: &View<'_>) -> Markup {
+    let Asked { hold, last, call } = asked;
     let is_open = hold.state == HoldState::Open;
     html! {
         section id={ "h-" (hold.id) } .hold .card[is_open]
             data-hold=(hold.id) data-kind=(hold.kind.as_str()) data-state=(hold.state.as_str())
             data-into=[into] data-nav[is_open] tabindex="-1" aria-labelledby=[is_open.then(|| format!("h-{}-title", hold.id))]
         {
-            @if is_open { (open(hold, view)) } @else { (decided(hold, last, view)) }
+            @if is_open { (open(hold, call, view)) } @else { (decided(hold, last, view)) }
         }
     }
 }
 
-fn open(hold: &Hold, view: &View<'_>) -> Markup {
+fn open(hold: &Hold, call: Option<&Value>, view: &View<'_>) -> Markup {
     html! {
         header.ask {
             h3 id={ "h-" (hold.id) "-title" } { (title(hold)) }
@@ -39,13 +46,14 @@ fn open(hold: &Hold, view: &View<'_>) -> Markup {
             p.quiet { (text::visible(description)) }
         }
         @match hold.kind {
+            HoldKind::Plan if subject::is_empty_plan(&hold.subject) => div.subject { (plan_of_call(hold, call, view)) },
             HoldKind::Tool | HoldKind::Plan => div.subject { (subject::arguments(&hold.subject.tool, &hold.subject.input)) },
             HoldKind::Question | HoldKind::Reply => {},
         }
         @if view.may_decide {
             @match hold.kind {
                 HoldKind::Tool => (tool_forms(hold, view)),
-                HoldKind::Plan => (plan_forms(hold, view)),
+                HoldKind::Plan => (plan_forms(hold, call, view)),
                 HoldKind::Question => (question_forms(hold, view)),
                 HoldKind::Reply => (reply_form(hold, view)),
             }
@@ -54,6 +62,27 @@ fn open(hold: &Hold, view: &View<'_>) -> Markup {
             p.quiet { "Somebody else has to answer this: you may look only." }
         }
         p.alert role="alert" hidden {}
+    }
+}
+
+/// What the agent wrote into its call, where the ask came without a plan: the CLI asks with nothing
+/// when no plan file was written.
+fn plan_of_call(hold: &Hold, call: Option<&Value>, view: &View<'_>) -> Markup {
+    let says_something = |input: &&Value| input.as_object().is_some_and(|input| !input.is_empty());
+    let asked = Some(&hold.subject.input).filter(says_something);
+    let wrote = call.filter(says_something).filter(|call| Some(*call) != asked);
+    let has_plan = wrote.is_some_and(|call| call.get("plan").is_some_and(Value::is_string));
+    let call_id = hold.subject.tool_use_id.as_deref().unwrap_or_default();
+    html! {
+        @if let Some(call) = wrote { (subject::arguments(&hold.subject.tool, call)) }
+        @if !has_plan {
+            p.quiet {
+                "The agent gave no plan text; read "
+                @if view.is_conversation() { "what it wrote above." }
+                @else { a href={ "/executions/" (view.execution) "#t-" (call_id) } { "what it wrote in the conversation" } "." }
+            }
+        }
+        @if let Some(asked) = asked { (subject::arguments(&hold.subject.tool, asked)) }
     }
 }
 
@@ -91,26 +120,38 @@ fn tool_forms(hold: &Hold, view: &View<'_>) -> Markup {
                     }
                 }
             }))
-            (edit_form(hold, view, "Edit, then allow", "Allow with these changes"))
+            (edit_form(hold, subject::editable(&hold.subject.tool, &hold.subject.input), view, "Edit, then allow", "Allow with these changes"))
             (deny_form(hold, view, "Deny", "Why? The agent reads this.", "Deny"))
         }
     }
 }
 
-fn plan_forms(hold: &Hold, view: &View<'_>) -> Markup {
+fn plan_forms(hold: &Hold, call: Option<&Value>, view: &View<'_>) -> Markup {
+    // Where the ask came without a plan, a person's text goes in as one.
+    let editable = if subject::is_empty_plan(&hold.subject) {
+        let wrote = call.and_then(|call| call.get("plan")).and_then(Value::as_str);
+        ("plan", wrote.unwrap_or_default().to_owned())
+    } else {
+        subject::editable(&hold.subject.tool, &hold.subject.input)
+    };
     html! {
         div.answers-row {
             (form(hold, view, "row", &html! {
                 button.primary name="action" value="allow" data-action="allow" { "Approve the plan" }
             }))
-            (edit_form(hold, view, "Change it, then approve", "Approve with these changes"))
+            (edit_form(hold, editable, view, "Change it, then approve", "Approve with these changes"))
             (deny_form(hold, view, "Send back", "What should be different?", "Send back"))
         }
     }
 }
 
-fn edit_form(hold: &Hold, view: &View<'_>, label: &str, send: &str) -> Markup {
-    let (key, value) = subject::editable(&hold.subject.tool, &hold.subject.input);
+fn edit_form(
+    hold: &Hold,
+    (key, value): (&'static str, String),
+    view: &View<'_>,
+    label: &str,
+    send: &str,
+) -> Markup {
     let what = match key {
         "command" => "The command",
         "content" => "The content of the file",

@@ -28,6 +28,13 @@ pub(super) struct View<'a> {
     pub(super) back: &'a str,
 }
 
+impl View<'_> {
+    /// On the page of the conversation itself, with all that was said before.
+    pub(super) fn is_conversation(&self) -> bool {
+        self.back.starts_with("/executions/")
+    }
+}
+
 /// A moment, relative to now; the page's script keeps it fresh.
 pub(super) fn moment(at: UnixMs, now: UnixMs) -> Markup {
     html! {

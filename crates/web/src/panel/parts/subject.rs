@@ -1,5 +1,6 @@
 //! What a tool would do, shown whole: whoever decides must have seen all of it.
 
+use holdpoint_model::hold::Subject;
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 
@@ -54,6 +55,12 @@ pub(in crate::panel) fn summary(tool: &str, input: &Value) -> String {
     short
 }
 
+/// Whether a plan is asked about without one.
+pub(in crate::panel) fn is_empty_plan(subject: &Subject) -> bool {
+    let plan = subject.input.get("plan").and_then(Value::as_str).unwrap_or_default();
+    subject.tool == "ExitPlanMode" && plan.trim().is_empty()
+}
+
 /// The arguments.
 pub(in crate::panel) fn arguments(tool: &str, input: &Value) -> Markup {
     let known: &[&str] = match tool {
@@ -82,7 +89,14 @@ pub(in crate::panel) fn arguments(tool: &str, input: &Value) -> Markup {
                 p.path { (text::visible(text("file_path"))) }
                 (diff::replacement(text("old_string"), text("new_string")))
             }
-            _ => div.prose.plan { (markdown::render(text("plan"))) }
+            _ => {
+                div.prose.plan { (markdown::render(text("plan"))) }
+                // Rendered, some of it has no picture: comments, addresses that nothing refers to.
+                details.note.as-text {
+                    summary { "As text" }
+                    pre.content { (text::visible(text("plan"))) }
+                }
+            }
         }
         (others(input, known))
     }
@@ -153,6 +167,12 @@ pub(in crate::panel) fn edited(input: &Value, key: &str, text: &str) -> Result<V
         };
     }
     let mut edited = input.clone();
+    if key == "plan"
+        && let Some(input) = edited.as_object_mut()
+    {
+        // A plan may be asked about without one: the CLI takes it from here then.
+        input.entry(key).or_insert_with(|| Value::String(String::new()));
+    }
     let old = edited
         .get_mut(key)
         .filter(|old| old.is_string())

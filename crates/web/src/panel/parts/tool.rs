@@ -4,7 +4,11 @@ use holdpoint_model::event::ToolResult;
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::{View, diff, hold::hold, subject, text};
+use super::{
+    View, diff,
+    hold::{Asked, hold},
+    subject, text,
+};
 use crate::{
     markdown,
     panel::timeline::{HoldEntry, ToolItem},
@@ -58,7 +62,8 @@ pub(in crate::panel) fn head(tool: &ToolItem) -> Markup {
 
 /// One hold about the call.
 pub(in crate::panel) fn tool_hold(tool: &ToolItem, entry: &HoldEntry, view: &View<'_>) -> Markup {
-    hold(&entry.hold, entry.decision.as_ref(), Some(&format!("t-{}-holds", tool.id)), view)
+    let asked = Asked { hold: &entry.hold, last: entry.decision.as_ref(), call: Some(&tool.input) };
+    hold(asked, Some(&format!("t-{}-holds", tool.id)), view)
 }
 
 /// The result, once there is one.

@@ -11,6 +11,8 @@ use holdpoint_model::{
     event::{AssistantBlock, Block, Level, ResultFile},
 };
 
+use crate::files::may_show;
+
 pub(super) use items::{HoldEntry, Item, MessageItem, MessageState, ToolItem};
 
 /// A part of the rounds that an event touched.
@@ -56,6 +58,11 @@ impl Timeline {
     /// Result files, and how many more there are.
     pub(super) fn files(&self) -> (&[ResultFile], u64) {
         (&self.files, self.omitted)
+    }
+
+    /// Whether people get this file of the workspace.
+    fn shows(&self, path: &str) -> bool {
+        self.execution.as_ref().is_some_and(|execution| may_show(&execution.definition, path))
     }
 
     pub(super) fn last_words(&self) -> &str {
@@ -177,7 +184,7 @@ impl Timeline {
                 }
             }
             EventBody::FilesCollected { files, omitted } => {
-                self.files.clone_from(files);
+                self.files = files.iter().filter(|file| self.shows(&file.path)).cloned().collect();
                 self.omitted = *omitted;
             }
             EventBody::ApiRetry { attempt, max_retries, status, error, .. } => {
@@ -229,10 +236,10 @@ impl Timeline {
 
     /// Calls that have no result will get none any more.
     fn stop_tools(&mut self, parts: &mut Vec<Part>) {
-        let background = self.execution.as_ref().is_some_and(|execution| {
-            !execution.status.is_final()
-                && execution.last_turn.as_ref().is_some_and(|turn| turn.background > 0)
-        });
+        let background = self
+            .execution
+            .as_ref()
+            .is_some_and(|execution| !execution.status.is_final() && execution.background > 0);
         if background {
             return;
         }

@@ -99,7 +99,7 @@ impl Timeline {
     fn alone(&self, _at: usize, item: &Item, view: &View<'_>) -> Markup {
         let into = self.into(item);
         match item {
-            Item::Message(message) => message_item(message, view),
+            Item::Message(message) => self.message_item(message, view),
             Item::Text { seq, at, text, .. } => html! {
                 article.answer id={ "e-" (seq) } data-into=(into) {
                     div.prose { (markdown::render(text)) }
@@ -134,27 +134,30 @@ impl Timeline {
             Item::Gone => html! {},
         }
     }
-}
 
-fn message_item(item: &MessageItem, view: &View<'_>) -> Markup {
-    let message = &item.message;
-    let (state, words) = match item.state {
-        MessageState::Queued => ("queued", Some("waits to be sent")),
-        MessageState::Sent => ("sent", Some("being sent")),
-        MessageState::Delivered => ("delivered", None),
-    };
-    html! {
-        article.message id={ "m-" (message.id) } data-into="rounds" data-state=(state) {
-            header {
-                strong { (message.by.name) }
-                " " (moment(item.at, view.now))
-                @if let Some(words) = words { span.chip { (words) } }
-            }
-            div.prose { (markdown::render_typed(&message.text)) }
-            @if !message.files.is_empty() {
-                ul.files { @for file in &message.files {
-                    li { a href=(crate::file_path(view.execution, file)) download { (text::visible(file)) } }
-                } }
+    fn message_item(&self, item: &MessageItem, view: &View<'_>) -> Markup {
+        let message = &item.message;
+        let (state, words) = match item.state {
+            MessageState::Queued => ("queued", Some("waits to be sent")),
+            MessageState::Sent => ("sent", Some("being sent")),
+            MessageState::Delivered => ("delivered", None),
+        };
+        html! {
+            article.message id={ "m-" (message.id) } data-into="rounds" data-state=(state) {
+                header {
+                    strong { (message.by.name) }
+                    " " (moment(item.at, view.now))
+                    @if let Some(words) = words { span.chip { (words) } }
+                }
+                div.prose { (markdown::render_typed(&message.text)) }
+                @if !message.files.is_empty() {
+                    ul.files { @for file in &message.files {
+                        li {
+                            @if self.shows(file) { a href=(crate::file_path(view.execution, file)) download { (text::visible(file)) } }
+                            @else { (text::visible(file)) }
+                        }
+                    } }
+                }
             }
         }
     }

@@ -145,7 +145,7 @@ impl World {
         let token = format!("session-of-{user}");
         let until = now() + 3_600_000;
         self.store.create_session(user, hash_token(&token), until).await.expect("session");
-        format!("holdpoint_session={token}")
+        format!("holdpoint_session_80={token}")
     }
 
     /// A page, as a signed-in browser gets it.

@@ -159,6 +159,7 @@ impl Seed {
             tool_use_id: id.into(),
             tool: tool.into(),
             input,
+            place: None,
             description: None,
             agent_id: None,
         })
@@ -219,6 +220,7 @@ impl Seed {
             cost_micros,
             replayed: false,
             incomplete: false,
+            estimated: false,
         }))
         .await;
     }
@@ -238,11 +240,11 @@ impl Seed {
             text: text.into(),
             structured: None,
             num_turns: 3,
-            background: 0,
             api_status: None,
             interrupted: false,
         }))
         .await;
+        self.fact(Fact::Idle).await;
     }
 
     /// The turn fails, as it does when the model's API refuses the key.
@@ -253,7 +255,6 @@ impl Seed {
             text: text.into(),
             structured: None,
             num_turns: 1,
-            background: 0,
             api_status,
             interrupted: false,
         }))
