@@ -162,3 +162,23 @@ async fn a_wrong_start_says_what_to_type() -> anyhow::Result<()> {
     assert!(missing.contains("/nowhere/claude"), "{missing}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_data_folder_that_was_moved_under_a_conversation_is_refused() -> anyhow::Result<()> {
+    let mut server = Server::start(Setup::script(SCRIPT)).await?;
+    let id = server.ask("claude", "anything").await?;
+    server.hold(&id, "tool", &[]).await?;
+    server.run(&["down"])?;
+    server.kill()?;
+    let (before, here) = (server.data.clone(), server.folder().join("moved"));
+    std::fs::rename(&before, &here)?;
+    server.data.clone_from(&here);
+    let output = server.command(&["up", "--no-open", "--port", "0"]).output()?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && text.contains("was at") && text.contains("mv "), "{text}");
+    std::fs::rename(&here, &before)?;
+    server.data = before;
+    server.up().await?;
+    server.until_status(&id, "awaiting").await?;
+    Ok(())
+}

@@ -3,6 +3,7 @@
 mod admin;
 mod models;
 mod people;
+mod place;
 mod record;
 mod secret;
 mod tickets;
@@ -94,6 +95,7 @@ pub async fn run(plan: Plan, stop: CancellationToken, ready: impl FnOnce(&Runnin
     let listener = TcpListener::bind(address).await.map_err(|error| admin::cannot_listen(address, &error))?;
     let address = listener.local_addr()?;
     let store = open(&plan.data).await?;
+    place::same_as_before(&store, &plan.data).await?;
     let models = models::Models::new(&plan.config, &plan.data)?;
     let rehearsal = models.rehearsal;
     let control = control(&plan, store.clone(), address, rehearsal)?;
