@@ -18,7 +18,7 @@ use holdpoint_tests::{
     Server, Setup,
     processes::{self, Part},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 
 /// Starts measured.
@@ -75,23 +75,18 @@ async fn at_rest() -> Result<()> {
     server.hold(&id, "reply", &[]).await?;
     let mut streams = Vec::new();
     for _ in 0..STREAMS {
-        streams.push(sse(&server, &id, 0).await?);
+        streams.push(server.events(&id, 0).await?);
     }
     let pid = server.pid().context("running")?;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let before = cpu_ticks(pid)?;
+    let before = processes::cpu_ticks(pid)?;
     tokio::time::sleep(REST).await;
     #[allow(clippy::cast_precision_loss)]
-    let share = (cpu_ticks(pid)? - before) as f64 / REST.as_secs_f64();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let rss_kib: f64 = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
-        .context("VmRSS")?;
+    let share = (processes::cpu_ticks(pid)? - before) as f64 / REST.as_secs_f64();
+    let rss_mib = processes::rss_mib(pid)?;
     row(
         &format!("at rest with {STREAMS} open streams: memory (RSS)"),
-        &format!("{:.1} MB", rss_kib / 1024.0),
+        &format!("{rss_mib:.1} MB"),
         "< 40 MB",
     );
     // A tick is a hundredth of a second: ticks a second are percent of a core.
@@ -102,27 +97,6 @@ async fn at_rest() -> Result<()> {
     );
     drop(streams);
     Ok(())
-}
-
-fn cpu_ticks(pid: u32) -> Result<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit_once(") ").context("stat")?.1.split_whitespace().collect();
-    Ok(fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)
-}
-
-type Stream = std::pin::Pin<Box<dyn futures::Stream<Item = Value> + Send>>;
-
-async fn sse(server: &Server, id: &str, after: u64) -> Result<Stream> {
-    use eventsource_stream::Eventsource as _;
-    let response = reqwest::Client::new()
-        .get(format!("{}/v1/executions/{id}/events?after={after}", server.url))
-        .bearer_auth(&server.token)
-        .header("accept", "text/event-stream")
-        .send()
-        .await?
-        .error_for_status()?;
-    let events = response.bytes_stream().eventsource();
-    Ok(Box::pin(events.filter_map(|event| async move { serde_json::from_str(&event.ok()?.data).ok() })))
 }
 
 type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
@@ -171,7 +145,7 @@ async fn as_a_worker() -> Result<()> {
     let server = Server::start(Setup::script(SCRIPT)).await?;
     let (id, mut socket, mut seq, _) = take_the_place(&server).await?;
     let from = server.execution(&id).await?["seq"].as_u64().context("seq")?;
-    let mut stream = sse(&server, &id, from).await?;
+    let mut stream = server.events(&id, from).await?;
     let mut delays = Vec::new();
     for n in 0..EVENTS {
         seq += 1;
@@ -199,6 +173,7 @@ async fn as_a_worker() -> Result<()> {
             tool_use_id: format!("toolu_{n}"),
             tool: "Bash".into(),
             input: json!({"command": format!("echo {n} > x")}),
+            place: None,
             description: None,
             agent_id: None,
         };

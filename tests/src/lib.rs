@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use futures::StreamExt as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -93,6 +94,9 @@ impl Setup {
         self
     }
 }
+
+/// Events as they come.
+pub type EventStream = std::pin::Pin<Box<dyn futures::Stream<Item = Value> + Send>>;
 
 /// A running server.
 #[derive(Debug)]
@@ -370,6 +374,18 @@ impl Server {
         let (status, body) = self.post(&format!("/v1/holds/{id}/decision"), decision).await?;
         ensure!(status == 200, "{status}: {body}");
         Ok(body)
+    }
+
+    /// The log from there on, live.
+    ///
+    /// # Errors
+    /// When the stream is refused.
+    pub async fn events(&self, id: &str, after: u64) -> Result<EventStream> {
+        use eventsource_stream::Eventsource as _;
+        let path = format!("/v1/executions/{id}/events?after={after}");
+        let request = self.request(reqwest::Method::GET, &path).header("accept", "text/event-stream");
+        let events = request.send().await?.error_for_status()?.bytes_stream().eventsource();
+        Ok(Box::pin(events.filter_map(|event| async move { serde_json::from_str(&event.ok()?.data).ok() })))
     }
 
     /// The whole log, by `holdpoint export`.

@@ -150,6 +150,7 @@ impl Control {
             session: SessionId(Uuid::new_v4()),
             inputs: new.inputs,
             rehearsal,
+            forked_from: None,
         };
         let idempotency = new.idempotency.map(|(user, key, request)| Idempotency { user, key, request });
         let outcome = self.store().create(id, created, prompt, files, idempotency).await;

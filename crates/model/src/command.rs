@@ -3,7 +3,7 @@
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::event::{Level, ModelCall, Problem, SendMode};
+use crate::event::{Checkpoint, Level, ModelCall, Problem, SendMode};
 use crate::hold::{Answer, DecisionRequest};
 use crate::wire::Fact;
 use crate::{Actor, HoldId, Incarnation, MessageId, UnixMs, WorkerSeq};
@@ -86,6 +86,9 @@ pub enum Command {
     },
     /// The gateway finished a model call.
     ModelCall(ModelCall),
+    /// A checkpoint is whole and on disk. Refused when anything has happened since its [`Checkpoint::at`]:
+    /// then it may hold halves.
+    CheckpointTaken(Checkpoint),
     /// Something people should know.
     Notice {
         /// How much it matters.

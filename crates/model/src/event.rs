@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::hold::{Decision, Subject};
 use crate::pricing::Tokens;
@@ -228,6 +229,8 @@ pub enum EventBody {
         #[serde(default)]
         omitted: u64,
     },
+    /// Transcript and workspace as they are now were put by, enough to go on elsewhere.
+    CheckpointTaken(Checkpoint),
     /// A person asked the agent to stop what it is doing.
     InterruptRequested {
         /// Who.
@@ -310,6 +313,7 @@ impl EventBody {
             Self::SessionIdle => "session_idle",
             Self::BackgroundChanged { .. } => "background_changed",
             Self::FilesCollected { .. } => "files_collected",
+            Self::CheckpointTaken(_) => "checkpoint_taken",
             Self::InterruptRequested { .. } => "interrupt_requested",
             Self::FinishRequested { .. } => "finish_requested",
             Self::Notice { .. } => "notice",
@@ -338,6 +342,36 @@ pub struct Created {
     pub inputs: BTreeMap<String, String>,
     /// Whether a script answers instead of a model.
     pub rehearsal: bool,
+    /// Where it branched off from another conversation, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<ForkedFrom>,
+}
+
+/// The point at which a conversation branched off from another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForkedFrom {
+    /// The other.
+    pub execution: ExecutionId,
+    /// The `checkpoint_taken` event in its log.
+    pub seq: Seq,
+}
+
+/// A checkpoint that is whole and on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The digest of its manifest.
+    pub id: String,
+    /// Up to which event it goes: what happened later may be missing in it.
+    pub at: Seq,
+    /// The turn was over: another conversation can branch off here.
+    pub at_rest: bool,
+    /// The last entry of the session's transcript.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transcript: Option<Uuid>,
+    /// Files in it.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// A person's message to the session.

@@ -1,4 +1,4 @@
-//! How fast events become durable, as one JSON object on standard output.
+//! How fast events become durable, as rows of a Markdown table.
 //!
 //! `cargo run --release -p holdpoint-store --example bench [-- FOLDER]`
 //!
@@ -14,7 +14,6 @@ use holdpoint_model::event::{AssistantBlock, Block, Created, Level};
 use holdpoint_model::wire::{Fact, NumberedFact};
 use holdpoint_model::{Actor, AgentDef, Command, ExecutionId, SessionId};
 use holdpoint_store::{Store, StoreOptions};
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 const EXECUTIONS: usize = 10;
@@ -48,18 +47,40 @@ async fn main() -> Result<(), Failure> {
     // As many bytes as a batch of facts carries, and as many as one small event.
     let bare_batch = bare_fsync(folder.path(), FACTS_PER_BATCH * PAYLOAD_BYTES, 200)?;
     let bare_single = bare_fsync(folder.path(), PAYLOAD_BYTES, 500)?;
-    let report = json!({
-        "what": "holdpoint-store on SQLite, WAL, synchronous=FULL",
-        "batches": batches,
-        "single_applies": singles,
-        "append_to_hint": hints,
-        "bare_write_and_fsync": {
-            "bytes_of_a_batch": bare_batch,
-            "bytes_of_one_event": bare_single,
-        },
-    });
-    println!("{}", serde_json::to_string_pretty(&report)?);
+    println!("| what (SQLite, WAL, synchronous=FULL) | figure | aim |\n| --- | --- | --- |");
+    let batch = format!("batches of {FACTS_PER_BATCH} facts of {PAYLOAD_BYTES} bytes");
+    println!(
+        "| committed over {EXECUTIONS} executions at once, {batch} | {:.0} events/s | 20 000 events/s |",
+        batches.per_second
+    );
+    println!("| a batch told → acknowledged, ten waiting at once | {} | |", batches.waits);
+    println!(
+        "| beside it: as many bytes as a batch, written and fsynced | {bare_batch} ({:.0} events/s) | |",
+        FACTS_PER_BATCH as f64 * 1e3 / bare_batch.p50_ms
+    );
+    println!("| one command, one commit | {singles} | |");
+    println!("| told → committed → read by who was hinted, {HINTED_PER_SECOND}/s | {hints} | |");
+    println!("| beside it: {PAYLOAD_BYTES} bytes written and fsynced | {bare_single} | |");
     Ok(())
+}
+
+/// How fast batches went.
+struct Batches {
+    per_second: f64,
+    waits: Waits,
+}
+
+/// How long things took, in milliseconds.
+struct Waits {
+    p50_ms: f64,
+    p99_ms: f64,
+    worst_ms: f64,
+}
+
+impl std::fmt::Display for Waits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "p50 {:.2} ms, p99 {:.2} ms, worst {:.2} ms", self.p50_ms, self.p99_ms, self.worst_ms)
+    }
 }
 
 /// An execution with a worker that is up.
@@ -73,6 +94,7 @@ async fn warm(store: &Store, n: usize) -> Result<ExecutionId, Failure> {
         session: SessionId(Uuid::now_v7()),
         inputs: BTreeMap::new(),
         rehearsal: true,
+        forked_from: None,
     };
     store.create(id, created, "go".into(), vec![], None).await?;
     store.apply(id, Command::StartWorker { engine: "process".into(), reason: "bench".into() }).await?;
@@ -82,7 +104,7 @@ async fn warm(store: &Store, n: usize) -> Result<ExecutionId, Failure> {
 }
 
 /// Ten workers, each telling its facts in batches, the next when the last is acked.
-async fn batches(store: &Store, executions: &[ExecutionId]) -> Result<Value, Failure> {
+async fn batches(store: &Store, executions: &[ExecutionId]) -> Result<Batches, Failure> {
     let text = "x".repeat(PAYLOAD_BYTES);
     let begun = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
@@ -117,30 +139,22 @@ async fn batches(store: &Store, executions: &[ExecutionId]) -> Result<Value, Fai
     }
     let took = begun.elapsed();
     let events = executions.len() * BATCHES_PER_EXECUTION * FACTS_PER_BATCH;
-    Ok(json!({
-        "executions": executions.len(),
-        "facts_per_batch": FACTS_PER_BATCH,
-        "payload_bytes": PAYLOAD_BYTES,
-        "events": events,
-        "seconds": took.as_secs_f64(),
-        "committed_events_per_second": (events as f64 / took.as_secs_f64()).round(),
-        "ack_ms": percentiles(waits),
-    }))
+    Ok(Batches { per_second: events as f64 / took.as_secs_f64(), waits: percentiles(waits) })
 }
 
 /// One command after the other, each in a commit of its own.
-async fn singles(store: &Store, id: ExecutionId) -> Result<Value, Failure> {
+async fn singles(store: &Store, id: ExecutionId) -> Result<Waits, Failure> {
     let mut waits = Vec::with_capacity(SINGLE_APPLIES);
     for _ in 0..SINGLE_APPLIES {
         let asked = Instant::now();
         store.apply(id, notice()).await?;
         waits.push(asked.elapsed());
     }
-    Ok(json!({ "applies": SINGLE_APPLIES, "payload_bytes": PAYLOAD_BYTES, "commit_ms": percentiles(waits) }))
+    Ok(percentiles(waits))
 }
 
 /// From the moment of asking to the moment at which a listener has read the committed event.
-async fn hints(store: &Store, id: ExecutionId) -> Result<Value, Failure> {
+async fn hints(store: &Store, id: ExecutionId) -> Result<Waits, Failure> {
     let mut hints = store.hints();
     let mut every = tokio::time::interval(Duration::from_millis(1_000 / HINTED_PER_SECOND));
     let mut waits = Vec::with_capacity(HINTED_APPLIES);
@@ -154,14 +168,14 @@ async fn hints(store: &Store, id: ExecutionId) -> Result<Value, Failure> {
         waits.push(asked.elapsed());
         applied.await??;
     }
-    Ok(json!({ "per_second": HINTED_PER_SECOND, "applies": HINTED_APPLIES, "ms": percentiles(waits) }))
+    Ok(percentiles(waits))
 }
 
 fn notice() -> Command {
     Command::Notice { level: Level::Info, text: "x".repeat(PAYLOAD_BYTES) }
 }
 
-fn bare_fsync(folder: &Path, bytes: usize, times: usize) -> Result<Value, Failure> {
+fn bare_fsync(folder: &Path, bytes: usize, times: usize) -> Result<Waits, Failure> {
     let mut file = std::fs::File::create(folder.join("bare"))?;
     let buffer = vec![b'x'; bytes];
     let mut waits = Vec::with_capacity(times);
@@ -171,14 +185,14 @@ fn bare_fsync(folder: &Path, bytes: usize, times: usize) -> Result<Value, Failur
         file.sync_data()?;
         waits.push(begun.elapsed());
     }
-    Ok(json!({ "bytes": bytes, "times": times, "ms": percentiles(waits) }))
+    Ok(percentiles(waits))
 }
 
-fn percentiles(mut waits: Vec<Duration>) -> Value {
+fn percentiles(mut waits: Vec<Duration>) -> Waits {
     waits.sort_unstable();
     let at = |part: f64| {
         let index = ((waits.len() as f64 * part) as usize).min(waits.len().saturating_sub(1));
         waits.get(index).map_or(0.0, |wait| (wait.as_secs_f64() * 1e6).round() / 1e3)
     };
-    json!({ "p50": at(0.5), "p99": at(0.99), "max": at(1.0) })
+    Waits { p50_ms: at(0.5), p99_ms: at(0.99), worst_ms: at(1.0) }
 }

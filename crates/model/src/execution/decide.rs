@@ -115,6 +115,12 @@ impl Execution {
                 }
                 Ok(vec![EventBody::ModelCall(call)])
             }
+            Command::CheckpointTaken(checkpoint) => {
+                if checkpoint.at != self.seq {
+                    return Err(Refusal::Stale("something has happened since the checkpoint was begun"));
+                }
+                Ok(vec![EventBody::CheckpointTaken(checkpoint)])
+            }
             Command::Notice { level, text } => Ok(vec![EventBody::Notice { level, text }]),
             Command::Fact { incarnation, worker_seq, fact } => {
                 self.decide_fact(incarnation, worker_seq, fact, ctx)

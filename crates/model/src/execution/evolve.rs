@@ -18,7 +18,7 @@ impl Execution {
                 event.body.kind()
             ));
         };
-        let Created { agent, definition, title, owner, session, inputs, rehearsal } =
+        let Created { agent, definition, title, owner, session, inputs, rehearsal, forked_from } =
             created.as_ref().clone();
         Ok(Self {
             id: event.execution,
@@ -51,6 +51,8 @@ impl Execution {
             idle: false,
             background: 0,
             files_seq: None,
+            checkpoint_seq: None,
+            forked_from,
         })
     }
 
@@ -76,7 +78,10 @@ impl Execution {
     /// Folds one more event in.
     pub fn evolve(&mut self, event: &Event) {
         self.seq = event.seq;
-        self.updated_at = event.at;
+        // A checkpoint is no sign of life: it neither keeps a worker warm nor makes a list jump.
+        if !matches!(event.body, EventBody::CheckpointTaken(_)) {
+            self.updated_at = event.at;
+        }
         if let Some(worker_seq) = event.worker_seq
             && event.incarnation == Some(self.incarnation)
         {
@@ -185,6 +190,7 @@ impl Execution {
             }
             EventBody::SessionIdle => self.idle = true,
             EventBody::BackgroundChanged { running } => self.background = *running,
+            EventBody::CheckpointTaken(_) => self.checkpoint_seq = Some(event.seq),
             EventBody::FilesCollected { .. } => self.files_seq = Some(event.seq),
             EventBody::InterruptRequested { .. } => self.interrupt = true,
             EventBody::FinishRequested { by } => self.finish = Some(by.clone()),

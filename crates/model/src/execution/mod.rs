@@ -20,7 +20,7 @@ pub use decide::create;
 pub use next::Need;
 
 use crate::command::Refusal;
-use crate::event::{Grant, Message, Problem, TurnResult};
+use crate::event::{ForkedFrom, Grant, Message, Problem, TurnResult};
 use crate::hold::{Answer, Subject};
 use crate::pricing::Tokens;
 use crate::{
@@ -171,6 +171,12 @@ pub struct Execution {
     pub background: u32,
     /// The event that lists the result files as they are now.
     pub files_seq: Option<Seq>,
+    /// The event of the newest checkpoint.
+    #[serde(default)]
+    pub checkpoint_seq: Option<Seq>,
+    /// Where it branched off from another conversation, if it did.
+    #[serde(default)]
+    pub forked_from: Option<ForkedFrom>,
 }
 
 /// A message that the session does not have yet.

@@ -84,6 +84,15 @@ impl Execution {
         }
     }
 
+    /// Whether a checkpoint should be taken: everything waits for people, and something has happened since
+    /// the last one.
+    #[must_use]
+    pub fn wants_checkpoint(&self) -> bool {
+        let is_over = self.status.is_final() && !self.residency.has_worker() && self.has_started;
+        let rests = is_over || self.residency == Residency::Parked || self.is_waiting();
+        rests && self.checkpoint_seq.is_none_or(|last| last < self.seq)
+    }
+
     /// Whether everything waits for people, so that the worker may park: every running thing is an
     /// open hold, or the turn is over and a reply is awaited.
     #[must_use]

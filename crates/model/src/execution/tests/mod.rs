@@ -39,6 +39,7 @@ impl Run {
             session: SessionId(Uuid::from_u128(2)),
             inputs: std::collections::BTreeMap::new(),
             rehearsal: false,
+            forked_from: None,
         };
         let mut fresh = || {
             ids += 1;

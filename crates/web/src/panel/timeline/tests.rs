@@ -15,6 +15,7 @@ fn log(bodies: Vec<EventBody>) -> Vec<Event> {
         session: SessionId(Uuid::nil()),
         inputs: std::collections::BTreeMap::new(),
         rehearsal: false,
+        forked_from: None,
     })))
     .chain(bodies);
     bodies

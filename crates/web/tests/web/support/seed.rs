@@ -79,6 +79,7 @@ impl Seed {
             session: SessionId(Uuid::now_v7()),
             inputs: BTreeMap::from([("prompt".to_owned(), prompt.to_owned())]),
             rehearsal,
+            forked_from: None,
         };
         let made = store.create(id, created, prompt.into(), Vec::new(), None).await.expect("create");
         assert!(matches!(made, CreateOutcome::New(_)));

@@ -3,12 +3,16 @@
 //! `<config dir>/projects/<working directory>/<session id>.jsonl`, one JSON object a line, appended to while
 //! the session runs. A host reads it after a crash, to see what had happened; the last line may be torn.
 
+mod branch;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use uuid::Uuid;
+
+pub use branch::branch;
 
 use crate::event::ToolResult;
 
