@@ -19,9 +19,12 @@ pub(crate) fn from_json<T: DeserializeOwned>(what: &str, text: &str) -> Result<T
     serde_json::from_str(text).map_err(|error| StoreError::Corrupt(format!("{what}: {error}")))
 }
 
-/// The `data` of an event's body: what serde puts beside `kind`.
+/// The `data` of an event's body: what serde puts beside `kind`; null for a kind without any.
 pub(crate) fn data_of(body: &EventBody) -> Result<String, StoreError> {
     let mut text = to_json(body)?;
+    if text.strip_prefix("{\"kind\":\"").and_then(|rest| rest.strip_suffix("\"}")) == Some(body.kind()) {
+        return Ok("null".to_owned());
+    }
     let prefix = "{\"kind\":\"".len() + body.kind().len() + "\",\"data\":".len();
     // The shape is serde's for `tag = "kind", content = "data"`; a change of it must not go unseen.
     if !text.is_char_boundary(prefix) || !text[..prefix].ends_with("\",\"data\":") || !text.ends_with('}') {
@@ -93,6 +96,15 @@ mod tests {
         let frame = json!({"x": [1, 0.1, 1e300, 9_007_199_254_740_993_u64, null]});
         let body = EventBody::CliFrame { name: "a/b".into(), frame };
         let text = format!("{{\"kind\":\"{}\",\"data\":{}}}", body.kind(), data_of(&body).expect("data"));
+        assert_eq!(serde_json::from_str::<EventBody>(&text).expect("body"), body);
+    }
+
+    #[test]
+    fn a_kind_without_data_comes_back_from_null() {
+        let body = EventBody::SessionIdle;
+        let data = data_of(&body).expect("data");
+        assert_eq!(data, "null");
+        let text = format!("{{\"kind\":\"{}\",\"data\":{data}}}", body.kind());
         assert_eq!(serde_json::from_str::<EventBody>(&text).expect("body"), body);
     }
 

@@ -101,13 +101,16 @@ pub enum StoreError {
         what: &'static str,
     },
     /// The store was closed, or its writer is gone.
-    #[error("write: the store is closed")]
+    #[error("use the store: it is closed")]
     Closed,
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Database(Arc::new(error))
+        match error {
+            sqlx::Error::PoolClosed => Self::Closed,
+            error => Self::Database(Arc::new(error)),
+        }
     }
 }
 

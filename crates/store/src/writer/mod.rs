@@ -20,7 +20,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::cache::Cache;
-use crate::{Hint, StoreError, StoreOptions};
+use crate::{ApplyError, Hint, StoreError, StoreOptions};
 
 pub(crate) use record::Record;
 pub(crate) use tx::{Tx, write_execution};
@@ -45,8 +45,31 @@ trait Job: Send {
     fn run<'a>(&'a mut self, tx: &'a mut Tx) -> BoxFuture<'a, bool>;
     /// The work panicked.
     fn panicked(&mut self);
+    /// Why the work failed, where it was the store that failed.
+    fn cause(&self) -> Option<StoreError>;
     /// Answers whoever asked.
     fn answer(self: Box<Self>, committed: Result<Committed, StoreError>);
+}
+
+/// Why a request fails.
+pub(crate) trait Failure: From<StoreError> + Send {
+    /// The store's own failure in it.
+    fn of_store(&self) -> Option<&StoreError>;
+}
+
+impl Failure for StoreError {
+    fn of_store(&self) -> Option<&StoreError> {
+        Some(self)
+    }
+}
+
+impl Failure for ApplyError {
+    fn of_store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Refused(_) | Self::UnknownExecution => None,
+        }
+    }
 }
 
 /// A job made of an async function over [`Tx`].
@@ -60,7 +83,7 @@ impl<F, T, E> Job for FnJob<F, T, E>
 where
     F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, E>> + Send,
     T: Send,
-    E: From<StoreError> + Send,
+    E: Failure,
 {
     fn run<'a>(&'a mut self, tx: &'a mut Tx) -> BoxFuture<'a, bool> {
         Box::pin(async move {
@@ -74,6 +97,10 @@ where
 
     fn panicked(&mut self) {
         self.outcome = Some(Err(StoreError::Corrupt("the request panicked; see the log".into()).into()));
+    }
+
+    fn cause(&self) -> Option<StoreError> {
+        self.outcome.as_ref()?.as_ref().err()?.of_store().cloned()
     }
 
     fn answer(self: Box<Self>, committed: Result<Committed, StoreError>) {
@@ -106,7 +133,7 @@ impl WriterHandle {
     where
         F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
         T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
+        E: Failure + 'static,
     {
         let (asker, answer) = oneshot::channel();
         let job = FnJob { work: Some(work), outcome: None, asker };
@@ -165,6 +192,10 @@ async fn write_until_closed(parts: WriterParts, mut requests: mpsc::Receiver<Mes
     if let Err(error) = tx.conn.close().await {
         tracing::warn!(%error, "failed to close the database");
     }
+    // Not only by closing it: a process that is just being started has the same open file until its exec.
+    if let Err(error) = lock.unlock() {
+        tracing::warn!(%error, "failed to unlock the database");
+    }
     drop(lock);
     if let Some(closed) = closing {
         let _ = closed.send(());
@@ -219,7 +250,8 @@ async fn run_all(tx: &mut Tx, batch: &mut [Box<dyn Job>]) -> Result<(), StoreErr
         if worked {
             tx.keep_request().await?;
         } else {
-            tx.undo_request().await?;
+            // What made SQLite give the whole batch up is everybody's reason.
+            tx.undo_request().await.map_err(|error| job.cause().unwrap_or(error))?;
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! One batch of requests in one transaction: what they read, change and write.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use holdpoint_model::event::Created;
@@ -13,7 +13,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use super::record::Record;
 use crate::cache::Cache;
 use crate::codec::{signed, to_json};
-use crate::load;
+use crate::{load, outbox};
 use crate::{ApplyError, StoreError, StoreOptions};
 
 /// The state of an execution inside a batch.
@@ -41,6 +41,14 @@ struct Before {
     first_changed_by: usize,
 }
 
+/// An execution that this batch deletes.
+struct Deleted {
+    /// As it was then, for the answers of those who came before.
+    last: Arc<Execution>,
+    /// The request that deletes it.
+    by: usize,
+}
+
 /// What a commit leaves: every state here is on the disk.
 pub(super) struct CommittedBatch {
     /// The states that the batch has seen, changed or not.
@@ -56,6 +64,11 @@ pub(crate) struct Tx {
     options: StoreOptions,
     working: HashMap<ExecutionId, Working>,
     changed: HashMap<ExecutionId, Before>,
+    /// What requests have looked at. Each finds it in the answer, also where a later request of the
+    /// batch has taken it out of `working` and was undone.
+    looked_at: HashSet<ExecutionId>,
+    /// What requests of this batch have deleted: nobody finds it any more.
+    deleted: HashMap<ExecutionId, Deleted>,
     /// Whether a transaction is open.
     begun: bool,
     /// Whether the request under way has its savepoint.
@@ -76,6 +89,8 @@ impl Tx {
             options,
             working: HashMap::new(),
             changed: HashMap::new(),
+            looked_at: HashSet::new(),
+            deleted: HashMap::new(),
             begun: false,
             saved: false,
             request: 0,
@@ -113,6 +128,9 @@ impl Tx {
 
     /// The state of an execution as this request sees it.
     pub(crate) async fn execution(&mut self, id: ExecutionId) -> Result<Option<&Execution>, StoreError> {
+        if self.deleted.contains_key(&id) {
+            return Ok(None);
+        }
         if !self.working.contains_key(&id) {
             let loaded = match self.cache.get(id).filter(|_| !self.changed.contains_key(&id)) {
                 Some(committed) => Working::Clean(committed),
@@ -125,6 +143,7 @@ impl Tx {
                 },
             };
             self.working.insert(id, loaded);
+            self.looked_at.insert(id);
         }
         Ok(self.working.get(&id).map(Working::state))
     }
@@ -137,7 +156,7 @@ impl Tx {
         prompt: String,
         files: Vec<String>,
     ) -> Result<(), StoreError> {
-        if self.execution(id).await?.is_some() {
+        if self.execution(id).await?.is_some() || self.deleted.contains_key(&id) {
             return Err(StoreError::Exists { what: "execution" });
         }
         let now = self.now();
@@ -245,13 +264,26 @@ impl Tx {
         before: Option<Status>,
         record: Record,
     ) -> Result<Vec<Arc<Event>>, StoreError> {
+        let ids = Arc::clone(&self.options.ids);
         let conn = self.writing().await?;
         record.write_events(conn).await?;
         record.write_projections(conn, &execution).await?;
+        outbox::note_opened(conn, &execution, &record.events, ids.as_ref()).await?;
         let first_changed_by = self.request;
         self.changed.entry(execution.id).or_insert(Before { status: before, first_changed_by });
         self.working.insert(execution.id, Working::Changed(execution));
         Ok(record.events)
+    }
+
+    /// The rows of a loaded execution are gone, which becomes true with the commit.
+    pub(crate) fn forget_deleted(&mut self, id: ExecutionId) -> Result<(), StoreError> {
+        let last = match self.working.remove(&id) {
+            Some(Working::Clean(committed)) => committed,
+            Some(Working::Changed(execution)) => Arc::from(execution),
+            None => return Err(StoreError::Missing { what: "execution in the batch" }),
+        };
+        self.deleted.insert(id, Deleted { last, by: self.request });
+        Ok(())
     }
 
     /// A request begins.
@@ -278,6 +310,7 @@ impl Tx {
         }
         let request = self.request;
         self.changed.retain(|_, before| before.first_changed_by != request);
+        self.deleted.retain(|_, deleted| deleted.by != request);
         // What it changed in memory may be wrong now; what is needed again is read again.
         self.working.clear();
         if self.saved {
@@ -294,7 +327,8 @@ impl Tx {
 
     /// Writes the rows of every changed execution and commits.
     pub(super) async fn commit(&mut self) -> Result<CommittedBatch, StoreError> {
-        let changed: Vec<ExecutionId> = self.changed.keys().copied().collect();
+        let changed = self.changed.keys().filter(|id| !self.deleted.contains_key(id));
+        let changed: Vec<ExecutionId> = changed.copied().collect();
         for &id in &changed {
             // Read again, if a later request that failed had changed it too.
             self.execution(id).await?;
@@ -302,6 +336,9 @@ impl Tx {
                 return Err(StoreError::Corrupt(format!("the log of {id} is gone")));
             };
             write_execution(&mut self.conn, execution.state(), before.status).await?;
+        }
+        for id in std::mem::take(&mut self.looked_at) {
+            self.execution(id).await?;
         }
         if self.begun {
             // From here on an error leaves open whether the batch is on the disk.
@@ -312,7 +349,8 @@ impl Tx {
             self.begun = false;
         }
         self.changed.clear();
-        let seen: HashMap<ExecutionId, Arc<Execution>> = self
+        self.looked_at.clear();
+        let mut seen: HashMap<ExecutionId, Arc<Execution>> = self
             .working
             .drain()
             .map(|(id, working)| match working {
@@ -321,16 +359,22 @@ impl Tx {
             })
             .inspect(|(_, execution)| self.cache.publish(Arc::clone(execution)))
             .collect();
+        for (id, deleted) in self.deleted.drain() {
+            self.cache.forget(id);
+            seen.insert(id, deleted.last);
+        }
         let changed = changed.iter().filter_map(|id| seen.get(id).cloned()).collect();
         Ok(CommittedBatch { seen, changed })
     }
 
     /// Gives the batch up and makes the connection fit for the next one.
     pub(super) async fn recover(&mut self, reopen: &sqlx::sqlite::SqliteConnectOptions) {
-        for id in self.changed.keys() {
+        for id in self.changed.keys().chain(self.deleted.keys()) {
             self.cache.forget(*id);
         }
         self.changed.clear();
+        self.deleted.clear();
+        self.looked_at.clear();
         self.working.clear();
         self.saved = false;
         if self.begun {
@@ -391,8 +435,8 @@ pub(crate) async fn write_execution(
         "INSERT INTO aggregates (execution, seq, state) VALUES (?1, ?2, ?3)
             ON CONFLICT (execution) DO UPDATE SET seq = ?2, state = ?3;
          INSERT INTO executions (id, seq, residency, updated_at, open_holds, cost_micros, attention,
-                status, ended_at, created_at, rehearsal, agent, owner_user, owner, title)
-            VALUES (?1, ?2, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+                status, ended_at, created_at, rehearsal, agent, owner_user, owner, title, keep_ms)
+            VALUES (?1, ?2, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
             ON CONFLICT (id) DO UPDATE SET seq = ?2, residency = ?4, updated_at = ?5, open_holds = ?6,
                 cost_micros = ?7, attention = ?8, status = ?9, ended_at = ?10",
     )
@@ -412,6 +456,7 @@ pub(crate) async fn write_execution(
     .bind(execution.owner.user.map(|user| user.0))
     .bind(to_json(&execution.owner)?)
     .bind(&execution.title)
+    .bind(execution.definition.keep.map(holdpoint_model::Keep::ms))
     .execute(conn)
     .await?;
     Ok(())

@@ -1,4 +1,26 @@
 //! What every store must do, whatever database is behind it.
+//!
+//! One module a subject. `migrations`, `opening` and `disk` are about a data file and belong to SQLite alone.
 
+mod batches;
+mod budget;
+mod crash;
+mod deadlines;
+mod decisions;
+mod disk;
+mod facts;
+mod idempotency;
+mod lists;
 mod log;
+mod messages;
+mod migrations;
+mod opening;
+mod outbox;
+mod people;
+mod picture;
+mod projections;
+mod random;
+mod record;
+mod retention;
+mod snapshot;
 mod support;

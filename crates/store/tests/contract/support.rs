@@ -1,26 +1,41 @@
 //! What the tests share: a way to open a store, a clock and ids that are the same in every run, and
 //! an execution's first steps.
 
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use holdpoint_model::event::{AssistantBlock, Block, Created};
+use holdpoint_model::event::{AssistantBlock, Block, Created, Level, ToolResult, TurnResult};
 use holdpoint_model::wire::{Fact, NumberedFact};
 use holdpoint_model::{
-    Actor, AgentDef, Channel, Command, DecisionRequest, ExecutionId, HoldId, Incarnation, SessionId, UnixMs,
-    UserId, WorkerSeq,
+    Actor, AgentDef, Channel, Command, DecisionRequest, Event, Execution, ExecutionId, HoldId, Incarnation,
+    Refusal, SessionId, UnixMs, UserId, WorkerSeq,
 };
-use holdpoint_store::{CreateOutcome, Store, StoreOptions};
+use holdpoint_store::{Applied, ApplyError, CreateOutcome, Store, StoreOptions};
 use serde_json::json;
 use uuid::Uuid;
 
 /// Where the tests' time begins.
 pub(crate) const START: UnixMs = 1_700_000_000_000;
 
-/// A clock that stands still.
+/// A clock that stands still until it is moved.
 #[derive(Clone, Default)]
 pub(crate) struct TestClock(Arc<AtomicI64>);
+
+impl TestClock {
+    pub(crate) fn now(&self) -> UnixMs {
+        START + self.0.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set(&self, now: UnixMs) {
+        self.0.store(now - START, Ordering::SeqCst);
+    }
+
+    pub(crate) fn advance(&self, ms: UnixMs) {
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
 
 /// A store in its own folder.
 pub(crate) struct Bench {
@@ -55,11 +70,7 @@ pub(crate) async fn open(path: &Path, clock: &TestClock) -> Store {
 
 pub(crate) fn options(clock: &TestClock) -> StoreOptions {
     let clock = clock.clone();
-    StoreOptions {
-        clock: Arc::new(move || START + clock.0.load(Ordering::SeqCst)),
-        ids: Arc::new(fresh),
-        ..StoreOptions::default()
-    }
+    StoreOptions { clock: Arc::new(move || clock.now()), ids: Arc::new(fresh), ..StoreOptions::default() }
 }
 
 /// Ids in order; unique in this process.
@@ -82,6 +93,7 @@ pub(crate) fn created(title: &str, owner: &str) -> Created {
         session: SessionId(fresh()),
         inputs: std::collections::BTreeMap::new(),
         rehearsal: false,
+        forked_from: None,
     }
 }
 
@@ -140,6 +152,7 @@ pub(crate) fn asks(call: &str) -> Fact {
         tool_use_id: call.into(),
         tool: "Bash".into(),
         input: json!({"command": format!("make {call}"), "nice": 0.1}),
+        place: None,
         description: None,
         agent_id: None,
     }
@@ -153,4 +166,93 @@ pub(crate) async fn only_hold(store: &Store, id: ExecutionId) -> HoldId {
     let execution = store.execution(id).await.expect("read").expect("known");
     assert_eq!(execution.holds.len(), 1, "{:?}", execution.holds);
     *execution.holds.keys().next().expect("one")
+}
+
+pub(crate) fn deny() -> DecisionRequest {
+    DecisionRequest { action: "deny".into(), ..DecisionRequest::default() }
+}
+
+pub(crate) fn result_of(call: &str) -> Fact {
+    Fact::ToolResult(ToolResult {
+        tool_use_id: call.into(),
+        is_error: false,
+        content: "done".into(),
+        truncated: false,
+        patch: None,
+        from_transcript: false,
+    })
+}
+
+/// The turn is over, and nothing follows by itself.
+pub(crate) fn rests() -> Vec<Fact> {
+    vec![Fact::TurnEnded(turn_ended()), Fact::Idle]
+}
+
+pub(crate) fn turn_ended() -> TurnResult {
+    TurnResult {
+        ok: true,
+        reason: "completed".into(),
+        text: "all done".into(),
+        structured: None,
+        num_turns: 1,
+        api_status: None,
+        interrupted: false,
+    }
+}
+
+pub(crate) fn notice(text: &str) -> Command {
+    Command::Notice { level: Level::Info, text: text.into() }
+}
+
+pub(crate) async fn known(store: &Store, id: ExecutionId) -> Arc<Execution> {
+    store.execution(id).await.expect("read").expect("known")
+}
+
+/// The next facts of the present worker.
+pub(crate) async fn tell_next(store: &Store, id: ExecutionId, facts: Vec<Fact>) {
+    let now = known(store, id).await;
+    tell(store, id, now.incarnation, now.worker_seq + 1, facts).await;
+}
+
+/// The unsettled hold over a tool call.
+pub(crate) async fn hold_of(store: &Store, id: ExecutionId, call: &str) -> HoldId {
+    known(store, id).await.hold_of_call(call).unwrap_or_else(|| panic!("no hold over {call}")).id
+}
+
+pub(crate) async fn decide(store: &Store, id: ExecutionId, hold: HoldId, name: &str) {
+    store.apply(id, Command::Decide { hold, request: allow(), by: person(name) }).await.expect("decide");
+}
+
+/// An answer of the n-th person: every other one refuses.
+pub(crate) async fn answer(
+    store: &Store,
+    id: ExecutionId,
+    hold: HoldId,
+    n: usize,
+) -> Result<Applied, ApplyError> {
+    let request = if n.is_multiple_of(2) { allow() } else { deny() };
+    store.apply(id, Command::Decide { hold, request, by: person(&format!("person {n}")) }).await
+}
+
+/// The whole log, which has no gap and no double.
+pub(crate) async fn log(store: &Store, id: ExecutionId) -> Vec<Event> {
+    let events = store.events(id, 0, u32::MAX).await.expect("events");
+    for (expected, event) in (1..).zip(&events) {
+        assert_eq!(event.seq, expected, "a gap or a double in the log of {id}");
+    }
+    events
+}
+
+/// Makes requests that the store takes into one commit: on one thread, the writer only runs once all of
+/// them wait. Answers come in the order of the requests.
+pub(crate) async fn at_once<F: Future>(requests: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    futures::future::join_all(requests).await
+}
+
+/// Why a request was refused; anything else is a failure of the test.
+pub(crate) fn refusal<T: std::fmt::Debug>(outcome: Result<T, ApplyError>) -> Refusal {
+    match outcome {
+        Err(ApplyError::Refused(refusal)) => refusal,
+        other => panic!("expected a refusal, got {other:?}"),
+    }
 }
