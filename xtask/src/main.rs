@@ -1,6 +1,7 @@
-//! What a developer runs: `cargo xtask test`, `cargo xtask bench`.
+//! What a developer runs: `cargo xtask test`, `cargo xtask bench`, `cargo xtask chaos`.
 
 mod bench;
+mod chaos;
 mod run;
 mod tools;
 
@@ -17,6 +18,8 @@ enum Task {
     },
     /// Measure a release build, and print a table
     Bench,
+    /// Kill everything with -9, over and over, and count what that broke
+    Chaos(chaos::ChaosArgs),
     /// Install the tools that tests need: the Claude CLI, Chromium
     Tools,
 }
@@ -25,6 +28,7 @@ fn main() -> anyhow::Result<()> {
     match Task::parse() {
         Task::Test { filter } => test(filter.as_deref()),
         Task::Bench => bench::bench(),
+        Task::Chaos(args) => chaos::chaos(&args),
         Task::Tools => tools::install(),
     }
 }

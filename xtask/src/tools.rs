@@ -19,7 +19,7 @@ pub(crate) fn install() -> anyhow::Result<()> {
 }
 
 /// By the program's own installer, so that it is used every time.
-fn claude() -> anyhow::Result<()> {
+pub(crate) fn claude() -> anyhow::Result<()> {
     let folder = target_dir()?.join(CLI_FOLDER);
     if folder.join("claude").is_file() {
         return Ok(());

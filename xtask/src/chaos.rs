@@ -1,0 +1,38 @@
+//! `cargo xtask chaos`: conversations with the release build, and kill -9 for everything.
+
+use clap::Args;
+
+use crate::{run, tools};
+
+/// What is passed on to the harness.
+#[derive(Debug, Args)]
+pub(crate) struct ChaosArgs {
+    /// Chooses conversations, answers, victims and moments
+    #[arg(long)]
+    seed: u64,
+    /// Conversations
+    #[arg(long, default_value_t = 200)]
+    conversations: usize,
+    /// Kills with -9
+    #[arg(long, default_value_t = 500)]
+    kills: usize,
+    /// Conversations that go on at once
+    #[arg(long, default_value_t = 4)]
+    at_once: usize,
+    /// Fill the disk now and then; needs `unshare` and the permission to mount
+    #[arg(long)]
+    disk_full: bool,
+}
+
+/// Builds what is needed and runs it.
+pub(crate) fn chaos(args: &ChaosArgs) -> anyhow::Result<()> {
+    tools::claude()?;
+    run::cargo(&["build", "--release", "-p", "holdpoint"])?;
+    let (seed, conversations) = (args.seed.to_string(), args.conversations.to_string());
+    let (kills, at_once) = (args.kills.to_string(), args.at_once.to_string());
+    let mut command = vec!["run", "--release", "-p", "holdpoint-tests", "--example", "chaos", "--"];
+    command.extend(["--seed", &seed, "--conversations", &conversations]);
+    command.extend(["--kills", &kills, "--at-once", &at_once]);
+    command.extend(args.disk_full.then_some("--disk-full"));
+    run::cargo(&command)
+}
