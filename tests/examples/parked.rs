@@ -47,7 +47,9 @@ scenes:
 async fn main() -> Result<()> {
     let agents = "[agents.quick]\nlinger = \"0s\"\n[agents.quick.policy]\nallow = [\"Bash(head *)\", \"Bash(head -c *)\"]\n";
     let mut server = Server::start(Setup::script(SCRIPT).toml(agents)).await?;
-    println!("| parked | memory (RSS) | CPU at rest | inbox API | list API | inbox page | list page | answer → session up | → tool ran |");
+    println!(
+        "| parked | memory (RSS) | CPU at rest | inbox API | list API | inbox page | list page | answer → session up | → tool ran |"
+    );
     println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     let mut there = 0;
     for size in SIZES {
@@ -65,7 +67,10 @@ async fn main() -> Result<()> {
         println!("| {} MB workspace: answer → session up | {} |", bytes / 1_000_000, spread(up));
         println!("| {} MB workspace: answer → tool ran | {} |", bytes / 1_000_000, spread(ran));
     }
-    println!("| the CLI's own resume of such a session: spawn → `initialize` answered | {} |", spread(own_resume(&server).await?));
+    println!(
+        "| the CLI's own resume of such a session: spawn → `initialize` answered | {} |",
+        spread(own_resume(&server).await?)
+    );
     Ok(())
 }
 
@@ -73,7 +78,8 @@ async fn main() -> Result<()> {
 async fn seed(database: &Path, count: usize) -> Result<()> {
     let store = Arc::new(Store::open(database, StoreOptions::default()).await?);
     let bar = indicatif::ProgressBar::new(count as u64);
-    let mut work = stream::iter(0..count).map(|n| parked(Arc::clone(&store), n)).buffer_unordered(SEEDED_AT_ONCE);
+    let mut work =
+        stream::iter(0..count).map(|n| parked(Arc::clone(&store), n)).buffer_unordered(SEEDED_AT_ONCE);
     while let Some(done) = work.next().await {
         done?;
         bar.inc(1);
@@ -152,7 +158,12 @@ async fn measure(server: &Server, size: usize) -> Result<()> {
     let (up, ran) = answers(server, 1_000).await?;
     println!(
         "| {size} | {memory:.1} MB | {cpu:.2} % | {} | {} | {} | {} | {} | {} |",
-        pages[0], pages[1], pages[2], pages[3], short(up), short(ran)
+        pages[0],
+        pages[1],
+        pages[2],
+        pages[3],
+        short(up),
+        short(ran)
     );
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Each [`Server`] has a data folder, a port and a script of its own, and leaves no process behind.
 
 pub mod browser;
+pub mod chaos;
 pub mod processes;
 
 use std::{
@@ -27,7 +28,10 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The folder that `cargo` builds into: the test's own program is in `<target>/<profile>/deps`.
-fn build_dir() -> Result<PathBuf> {
+///
+/// # Errors
+/// When it is not in one.
+pub fn build_dir() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let dir = own.ancestors().nth(2).context("the test program is not in a build folder")?;
     Ok(dir.to_owned())
@@ -64,6 +68,8 @@ pub struct Setup {
     pub top: String,
     /// More environment.
     pub env: Vec<(String, String)>,
+    /// Where its folder is made, if not where temporary files are.
+    pub folder: Option<PathBuf>,
 }
 
 impl Setup {
@@ -109,6 +115,8 @@ pub struct Server {
     pub token: String,
     /// The one-time link of the first start, if it was printed.
     pub first_link: Option<String>,
+    /// Which program is run: another copy of it is an upgrade.
+    pub program: PathBuf,
     child: Option<Child>,
     env: Vec<(String, String)>,
     http: reqwest::Client,
@@ -121,7 +129,12 @@ impl Server {
     /// # Errors
     /// When it does not answer in time; with what it printed.
     pub async fn start(setup: Setup) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("holdpoint-test-").tempdir()?;
+        let mut dir = tempfile::Builder::new();
+        dir.prefix("holdpoint-test-");
+        let dir = match &setup.folder {
+            Some(folder) => dir.tempdir_in(folder)?,
+            None => dir.tempdir()?,
+        };
         let data = dir.path().join("data");
         let script = dir.path().join("script.yaml");
         std::fs::write(&script, setup.script.replace("@DIR@", &dir.path().display().to_string()))?;
@@ -137,6 +150,7 @@ impl Server {
             data,
             token: String::new(),
             first_link: None,
+            program: holdpoint()?,
             child: None,
             env: setup.env,
             http: reqwest::Client::new(),
@@ -170,6 +184,34 @@ impl Server {
     /// # Errors
     /// When it does not answer in time.
     pub async fn up(&mut self) -> Result<()> {
+        let command = self.command(&["up", "--no-open", "--port", self.port()]);
+        self.start_with(command).await
+    }
+
+    /// Starts the control plane in mounts of its own, where another folder stands in the data folder's
+    /// place: another machine, as far as files go.
+    ///
+    /// # Errors
+    /// When it does not answer in time.
+    pub async fn up_with_mount(&mut self, data: &Path) -> Result<()> {
+        let plain = self.command(&["up", "--no-open", "--port", self.port()]);
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"", "sh"]);
+        command.arg(data).arg(&self.data).arg(plain.get_program()).args(plain.get_args());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        self.start_with(command).await
+    }
+
+    fn port(&self) -> &str {
+        self.url.rsplit(':').next().unwrap_or_default()
+    }
+
+    async fn start_with(&mut self, mut command: Command) -> Result<()> {
         let log = |name: &str| {
             std::fs::OpenOptions::new()
                 .create(true)
@@ -177,8 +219,6 @@ impl Server {
                 .open(self.folder().join(name))
                 .context("log")
         };
-        let port = self.url.rsplit(':').next().unwrap_or_default().to_owned();
-        let mut command = self.command(&["up", "--no-open", "--port", &port]);
         let child = command.stdin(Stdio::null()).stdout(log("out.log")?).stderr(log("err.log")?).spawn()?;
         self.child = Some(child);
         let deadline = Instant::now() + PATIENCE;
@@ -201,8 +241,7 @@ impl Server {
     /// A command of the program on this server's data folder.
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
-        let program = holdpoint().unwrap_or_else(|_| PathBuf::from("holdpoint"));
-        let mut command = Command::new(program);
+        let mut command = Command::new(&self.program);
         command
             .args(args)
             .arg("--data")
@@ -242,6 +281,23 @@ impl Server {
     pub fn kill(&mut self) -> Result<()> {
         let mut child = self.child.take().context("the server is not running")?;
         child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// Whether the control plane runs.
+    pub fn is_up(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Ends the control plane as a service manager does before it starts another: workers go on.
+    ///
+    /// # Errors
+    /// When it is not running, or does not end.
+    pub fn terminate(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("the server is not running")?;
+        let pid = rustix::process::Pid::from_raw(i32::try_from(child.id())?).context("a process id")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         child.wait()?;
         Ok(())
     }

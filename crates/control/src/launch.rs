@@ -29,6 +29,8 @@ const BLOCKS_AT_ONCE: u32 = 500;
 pub(crate) enum LaunchError {
     #[error("failed to prepare {path}: {source}")]
     Prepare { path: PathBuf, source: io::Error },
+    #[error("failed to restore the session's files: {0}")]
+    Restore(String),
     #[error(transparent)]
     Engine(#[from] holdpoint_engine::EngineError),
     #[error(transparent)]
@@ -40,6 +42,7 @@ impl Inner {
     /// next pass finds no such worker alive, and starts another.
     pub(crate) async fn launch(&self, state: &Execution) -> Result<(), LaunchError> {
         let id = WorkerId { execution: state.id, incarnation: state.incarnation };
+        self.restore_if_gone(state).await.map_err(|error| LaunchError::Restore(error.to_string()))?;
         let layout = &self.options.layout;
         let run_dir = layout.run(id.execution, id.incarnation);
         let spec = self.spec(state, id, run_dir.clone()).await?;

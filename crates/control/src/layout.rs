@@ -49,6 +49,11 @@ impl Layout {
 }
 
 impl Layout {
+    /// Makes an execution's folder, for the owner alone.
+    pub(crate) fn create_execution(&self, id: ExecutionId) -> std::io::Result<()> {
+        create_private(&self.execution(id))
+    }
+
     /// Makes an execution's workspace, for the owner alone.
     pub(crate) fn create_workspace(&self, id: ExecutionId) -> std::io::Result<()> {
         create_private(&self.workspace(id))

@@ -5,14 +5,18 @@
 //! Here is only the doing, and all of it may be done again after a crash at any line.
 
 mod attach;
+mod checkpoint;
 mod clock;
 mod commands;
+mod fork;
 mod launch;
 mod layout;
 mod links;
+mod notify;
 mod places;
 mod reconcile;
 mod recover;
+mod retention;
 mod tokens;
 
 use std::{
@@ -22,20 +26,24 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use holdpoint_checkpoint::Checkpoints;
 use holdpoint_engine::Engine;
-use holdpoint_model::{AgentDef, ExecutionId, UnixMs, wire::Delta};
+use holdpoint_model::{AgentDef, ExecutionId, Keep, UnixMs, wire::Delta};
 use holdpoint_store::Store;
 use tokio::sync::broadcast;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use attach::Attachment;
 pub use commands::{CommandError, DecideError, NewExecution, StartError, Started};
+pub use fork::{ForkError, NewFork};
 pub use layout::Layout;
 pub use links::{LinkRefused, WorkerLink};
+pub use notify::Outlets;
 pub use reconcile::Shutdown;
+pub use retention::{DeletedNow, Due, DuePage, RetentionError};
 pub use tokens::{Purpose, Tokens};
 
-use crate::{clock::Clock, links::Links, places::Places, reconcile::Work};
+use crate::{checkpoint::Taking, clock::Clock, links::Links, places::Places, reconcile::Work};
 
 /// How many deltas a slow viewer may lag behind before it loses some; they are for the eye only.
 const DELTAS_KEPT: usize = 512;
@@ -48,8 +56,12 @@ pub struct ControlOptions {
     pub engine: Arc<dyn Engine>,
     /// Agents by name.
     pub agents: BTreeMap<String, AgentDef>,
+    /// How long conversations are kept whose agent says nothing; None for ever.
+    pub keep: Option<Keep>,
     /// The folders of the data folder.
     pub layout: Layout,
+    /// Where checkpoints are.
+    pub checkpoints: Checkpoints,
     /// Signs the tokens of workers and sessions.
     pub tokens: Tokens,
     /// How many sessions may run at once.
@@ -80,6 +92,9 @@ pub(crate) struct Inner {
     pub(crate) places: Places,
     pub(crate) work: Work,
     pub(crate) clock: Clock,
+    pub(crate) taking: Taking,
+    /// Held by whoever deletes by rule.
+    pub(crate) deleting: tokio::sync::Mutex<()>,
     deltas: Mutex<HashMap<ExecutionId, broadcast::Sender<Delta>>>,
     pub(crate) started_at: UnixMs,
     pub(crate) stopping: CancellationToken,
@@ -113,6 +128,8 @@ impl Control {
                 places,
                 work: Work::default(),
                 clock: Clock::default(),
+                taking: Taking::default(),
+                deleting: tokio::sync::Mutex::default(),
                 deltas: Mutex::default(),
                 started_at,
                 stopping: CancellationToken::new(),

@@ -13,7 +13,7 @@ use holdpoint_engine::WorkerId;
 use holdpoint_model::{
     Execution, ExecutionId, HoldState, Incarnation, Refusal, UnixMs,
     event::Message,
-    wire::{Behaviour, Down, LEASE_MS, NumberedFact, Release, Up, WIRE_VERSION},
+    wire::{Behaviour, Down, LEASE_MS, NumberedFact, OLDEST_WIRE, Release, Up, WIRE_VERSION},
 };
 use holdpoint_store::ApplyError;
 use tokio::sync::mpsc;
@@ -146,9 +146,9 @@ impl WorkerLink {
         let Ok(Some(Ok(Up::Hello { wire, execution, incarnation, releases, messages, .. }))) = hello else {
             return refuse("the first frame must be a hello".into()).await;
         };
-        if wire != WIRE_VERSION {
+        if !(OLDEST_WIRE..=WIRE_VERSION).contains(&wire) {
             return refuse(format!(
-                "this control plane speaks wire version {WIRE_VERSION}, the worker {wire}"
+                "this control plane understands wire versions {OLDEST_WIRE} to {WIRE_VERSION}, the worker speaks {wire}"
             ))
             .await;
         }

@@ -106,6 +106,8 @@ impl Control {
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         inner.sweep().await?;
+        inner.tasks.spawn(Arc::clone(inner).delete_by_rule());
+        inner.tasks.spawn(Arc::clone(inner).sweep_checkpoints());
         loop {
             for id in inner.work.take() {
                 let inner = Arc::clone(inner);
@@ -251,6 +253,9 @@ impl Inner {
         for need in state.next() {
             self.meet(&state, need).await?;
         }
+        if state.wants_checkpoint() {
+            self.checkpoint_soon(&state);
+        }
         if self.should_park(&state) {
             info!(execution = %id, "parking: everything waits for people");
             self.end_worker(&state, Gone::Parked).await;
@@ -325,7 +330,7 @@ impl Inner {
         match self.launch(&started).await {
             Ok(()) => Ok(()),
             Err(LaunchError::Store(error)) => Err(ApplyError::Store(error)),
-            Err(problem @ (LaunchError::Prepare { .. } | LaunchError::Engine(_))) => {
+            Err(problem @ (LaunchError::Prepare { .. } | LaunchError::Restore(_) | LaunchError::Engine(_))) => {
                 error!(execution = %state.id, %problem, "failed to start a worker");
                 self.worker_gone(&started, Gone::Lost { reason: problem.to_string() }).await
             }

@@ -46,6 +46,12 @@ impl DataDir {
         Ok(Self { root })
     }
 
+    /// This folder, which is an absolute path.
+    #[must_use]
+    pub(crate) fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
     /// The folder itself.
     #[must_use]
     pub fn root(&self) -> &Path {

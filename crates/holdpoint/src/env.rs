@@ -32,6 +32,19 @@ pub struct Environment {
     pub rust_log: Option<String>,
     /// The person wants no colours (<https://no-color.org>).
     pub no_color: bool,
+    /// Variables that only the configuration names.
+    pub named: Named,
+}
+
+/// Looks up variables by the names that the configuration gives to secrets.
+#[derive(Clone, Copy, Debug)]
+pub struct Named(pub fn(&str) -> Option<SecretString>);
+
+impl Default for Named {
+    /// There are none.
+    fn default() -> Self {
+        Self(|_| None)
+    }
 }
 
 impl Environment {
@@ -58,6 +71,7 @@ impl Environment {
             has_display: window_system && !remote,
             rust_log: var("RUST_LOG"),
             no_color: var("NO_COLOR").is_some() || var("TERM").as_deref() == Some("dumb"),
+            named: Named(|name| var(name).map(|secret| secret.trim().to_owned().into())),
         }
     }
 }

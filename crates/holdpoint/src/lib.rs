@@ -1,6 +1,8 @@
 //! The parts of the `holdpoint` program: its command line, its configuration, the installer of the
 //! Claude CLI, and the composition of the other crates into a control plane.
 
+pub mod backup;
+pub mod bar;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -79,11 +79,28 @@ pub fn print(text: &str) -> io::Result<()> {
 /// # Errors
 /// As [`print`].
 pub fn print_bytes(bytes: &[u8]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+    Stdout.write_all(bytes)?;
+    Stdout.flush()
+}
+
+/// Stdout, for what is written piece by piece: says [`NobodyReads`] as [`print`] does.
+#[derive(Clone, Copy, Debug)]
+pub struct Stdout;
+
+impl io::Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::stdout().lock().write(bytes).map_err(or_nobody_reads)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().lock().flush().map_err(or_nobody_reads)
+    }
+}
+
+fn or_nobody_reads(error: io::Error) -> io::Error {
+    match error.kind() {
         io::ErrorKind::BrokenPipe => io::Error::new(io::ErrorKind::BrokenPipe, NobodyReads),
         _ => error,
-    })
+    }
 }
 
 /// As [`print`], with the end of the line.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Policy;
+use crate::{Keep, Policy};
 
 /// The definition of an agent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -40,6 +40,10 @@ pub struct AgentDef {
     pub linger: Option<HumanDuration>,
     /// Bounds on turns, money and time.
     pub limits: Limits,
+    /// How long a conversation is kept after its end, as in `"90d"`, or `"forever"`; then it is deleted with
+    /// its files. Where absent, as `keep` at the top says. A conversation goes by what was written here when
+    /// it was started.
+    pub keep: Option<Keep>,
     /// Files that are not collected as results, as patterns over paths in the workspace.
     pub exclude: Vec<String>,
     /// Answers this agent from a script file instead of a model, whatever the server does.
@@ -51,6 +55,12 @@ pub const DEFAULT_LINGER_MS: u64 = 10 * 60 * 1000;
 
 /// How long a hold waits where an agent sets nothing: a week.
 pub const DEFAULT_HOLD_EXPIRY_MS: u64 = 7 * 24 * 3600 * 1000;
+
+/// The longest time before a hold's end at which people are reminded where an agent sets nothing: a day.
+pub const LONGEST_DEFAULT_LEAD_MS: u64 = 24 * 3600 * 1000;
+
+/// Reminders of one hold. More would be ignored by people before they are by us.
+pub const MAX_REMINDERS: usize = 8;
 
 /// Who says that a conversation is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -73,6 +83,9 @@ pub struct Limits {
     pub budget_usd: Option<f64>,
     /// How long a hold waits before it expires; a week where absent.
     pub hold: Option<HumanDuration>,
+    /// How long before a hold expires people are reminded of it, as in `["1d", "1h"]`. Where absent, once:
+    /// when a quarter of its time is left, and at most a day. An empty list reminds nobody.
+    pub remind: Option<Vec<HumanDuration>>,
     /// How long a session may go without a sign of life while it is working.
     pub idle: Option<HumanDuration>,
     /// From start to end, waiting included.
@@ -234,6 +247,21 @@ impl AgentDef {
     pub fn hold_expiry_ms(&self) -> u64 {
         self.limits.hold.map_or(DEFAULT_HOLD_EXPIRY_MS, |expiry| expiry.0)
     }
+
+    /// How long before its end people are reminded of a hold that waits for `hold_ms`: milliseconds,
+    /// longest first. What would come before the hold opens is left out.
+    #[must_use]
+    pub fn reminder_leads_ms(&self, hold_ms: u64) -> Vec<u64> {
+        let mut leads: Vec<u64> = match &self.limits.remind {
+            Some(remind) => remind.iter().map(|lead| lead.0).collect(),
+            None => vec![(hold_ms / 4).min(LONGEST_DEFAULT_LEAD_MS)],
+        };
+        leads.retain(|lead| (1..hold_ms).contains(lead));
+        leads.sort_unstable_by(|a, b| b.cmp(a));
+        leads.dedup();
+        leads.truncate(MAX_REMINDERS);
+        leads
+    }
 }
 
 /// A length of time as people write it: `"90s"`, `"2m"`, `"36h"`, `"7d"`. In milliseconds inside.
@@ -305,6 +333,26 @@ mod tests {
         for text in ["", "5", "m", "-1s", "1w", "99999999999999999999d", "1.5h"] {
             assert!(text.parse::<HumanDuration>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn reminders_come_while_the_hold_is_open() {
+        const HOUR_MS: u64 = 3_600_000;
+        let with = |remind: Option<Vec<u64>>| AgentDef {
+            limits: Limits {
+                remind: remind.map(|leads| leads.into_iter().map(HumanDuration).collect()),
+                ..Limits::default()
+            },
+            ..AgentDef::builtin()
+        };
+        let unset = with(None);
+        assert_eq!(unset.reminder_leads_ms(DEFAULT_HOLD_EXPIRY_MS), [24 * HOUR_MS], "a day before");
+        assert_eq!(unset.reminder_leads_ms(4 * HOUR_MS), [HOUR_MS], "a quarter of a short hold");
+        assert_eq!(unset.reminder_leads_ms(3), [0_u64; 0]);
+        let set = with(Some(vec![HOUR_MS, 48 * HOUR_MS, 0, HOUR_MS, 24 * HOUR_MS]));
+        assert_eq!(set.reminder_leads_ms(48 * HOUR_MS), [24 * HOUR_MS, HOUR_MS]);
+        assert_eq!(with(Some(vec![])).reminder_leads_ms(HOUR_MS), [0_u64; 0], "nobody is reminded");
+        assert_eq!(with(Some((1..20).collect())).reminder_leads_ms(HOUR_MS).len(), MAX_REMINDERS);
     }
 
     #[test]

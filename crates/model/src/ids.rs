@@ -63,6 +63,10 @@ id!(
     /// One model call as the gateway recorded it.
     CallId
 );
+id!(
+    /// What people are told about a hold once: the id that receivers know it by.
+    NoticeId
+);
 
 /// The position of an event in its execution's log: 1, 2, 3… without a gap. 0 means "before the first".
 pub type Seq = u64;

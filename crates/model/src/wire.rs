@@ -11,8 +11,13 @@ use crate::{
     Digest, ExecutionId, HoldId, Incarnation, MessageId, Policy, Rule, SessionId, UnixMs, WorkerSeq,
 };
 
-/// The version of these types. A worker that says another is refused with the reason.
+/// The version of these types: what a worker of this program speaks.
 pub const WIRE_VERSION: u32 = 1;
+
+/// The oldest version that a control plane of this program still understands: workers outlive it, and an
+/// upgrade finds them at work. One that speaks another is refused with the reason; it ends, and its
+/// conversation goes on with a worker of the new program, as after any loss.
+pub const OLDEST_WIRE: u32 = 1;
 
 /// The longest frame taken, in bytes: a fact holds at most one tool result or one message.
 pub const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;

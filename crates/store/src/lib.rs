@@ -11,20 +11,27 @@ mod error;
 mod holds;
 mod load;
 mod options;
+mod outbox;
 mod people;
 mod reads;
 mod rebuild;
+mod retention;
 mod rows;
 mod schema;
+mod snapshot;
 mod store;
 mod writer;
 
 pub use calls::{CompletedCall, FailedCall, NewCall, StoredCall};
 pub use error::{ApplyError, OpenError, StoreError};
 pub use options::{Clock, IdSource, StoreOptions, SystemClock, TimeOrderedIds};
+pub use outbox::{AfterFailure, Claim, Delivery, LONGEST_WAIT_MS};
 pub use people::{LinkUse, NewToken, SecretHash, Token, TokenId, User};
+pub use retention::{Deletable, Deleting, Deletion, Place};
 pub use rows::{
     Applied, Counts, CreateOutcome, Cursor, ExecutionRow, FactsApplied, Hint, HoldFilter, HoldPhase, HoldRow,
     Idempotency, ListFilter, Rebuilt, SideFact,
 };
+pub use schema::known as known_schema;
+pub use snapshot::{Contents, ContentsExecution, contents, snapshot};
 pub use store::Store;

@@ -18,10 +18,16 @@ use crate::{OpenError, StoreOptions};
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
 /// How long a connection waits for another's lock. Only a reader that meets a checkpoint ever does.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Only the owner reads conversations and secrets' hashes.
-const OWNER_ONLY: u32 = 0o600;
+pub(crate) const OWNER_ONLY: u32 = 0o600;
+
+/// The newest schema that this program knows.
+#[must_use]
+pub fn known() -> i64 {
+    MIGRATOR.iter().map(|step| step.version).max().unwrap_or_default()
+}
 
 /// The open connections to a data file.
 pub(crate) struct Opened {
@@ -93,7 +99,7 @@ fn owner_only(path: &Path) -> io::Result<()> {
 
 async fn refuse_newer(path: &Path, conn: &mut SqliteConnection) -> Result<(), OpenError> {
     let database = |source| OpenError::Database { path: path.to_owned(), source };
-    let known = MIGRATOR.iter().map(|step| step.version).max().unwrap_or_default();
+    let known = known();
     let migrated =
         sqlx::query("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = '_sqlx_migrations'")
             .fetch_optional(&mut *conn)

@@ -7,7 +7,7 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use holdpoint_control::{CommandError, DecideError, StartError};
+use holdpoint_control::{CommandError, DecideError, ForkError, StartError};
 use holdpoint_model::{Refusal, UnixMs};
 use holdpoint_store::StoreError;
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -179,6 +179,34 @@ impl From<StartError> for Problem {
             ),
             StartError::Attachment(error) => Self::internal("store an attached file", &error),
             StartError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ForkError> for Problem {
+    fn from(error: ForkError) -> Self {
+        match error {
+            ForkError::Unknown => Self::not_found("execution"),
+            ForkError::Empty => Self::invalid("`message` says what the new conversation begins with"),
+            ForkError::NotThere { possible } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "no_checkpoint",
+                "no conversation can branch off there",
+                if possible.is_empty() {
+                    "there is no checkpoint yet at which a turn was over; wait until the agent rests".to_owned()
+                } else {
+                    "name one of `possible` in `seq`, or leave it out for the last".to_owned()
+                },
+            )
+            .with("possible", json!(possible)),
+            ForkError::Damaged(why) => Self::new(
+                StatusCode::CONFLICT,
+                "checkpoint_damaged",
+                "the checkpoint cannot be used",
+                format!("{why}; try another one"),
+            ),
+            ForkError::IdempotencyMismatch => StartError::IdempotencyMismatch.into(),
+            ForkError::Store(error) => error.into(),
         }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::{
     cli::Context,
-    config::{CliSource, EXAMPLE, Overrides, schema},
+    config::{CliSource, EXAMPLE, NamedSecret, Overrides, schema},
     term,
 };
 
@@ -52,11 +52,21 @@ fn check(context: &Context) -> anyhow::Result<()> {
         CliSource::Path => "the one on PATH".to_owned(),
         CliSource::File(path) => path.display().to_string(),
     };
+    let notify = [("webhook", &config.notify.webhook), ("ntfy", &config.notify.ntfy)];
+    let notify: Vec<String> = notify
+        .iter()
+        .filter_map(|(name, endpoint)| Some((name, endpoint.as_ref()?)))
+        .map(|(name, endpoint)| match &endpoint.secret {
+            Some(NamedSecret { variable, value: None }) => format!("{name} ({variable} is not set)"),
+            _ => (*name).to_owned(),
+        })
+        .collect();
     let agents: Vec<&str> = config.agents.keys().map(String::as_str).collect();
     if context.json {
         return term::json(&json!({
             "file": config.file, "data": context.data.root(), "host": config.host, "port": config.port,
-            "base_url": config.base_url, "max_sessions": config.max_sessions, "model": model, "cli": cli, "agents": agents,
+            "base_url": config.base_url, "max_sessions": config.max_sessions, "model": model, "cli": cli,
+            "notify": notify, "agents": agents,
         }));
     }
     for (name, value) in [
@@ -66,6 +76,7 @@ fn check(context: &Context) -> anyhow::Result<()> {
         ("sessions", format!("{} at once", config.max_sessions)),
         ("model", model),
         ("cli", cli),
+        ("notify", if notify.is_empty() { "nobody".to_owned() } else { notify.join(", ") }),
         ("agents", agents.join(", ")),
     ] {
         term::line(&format!("{name:9} {value}"))?;

@@ -3,6 +3,7 @@
 mod answer;
 mod ask;
 mod attach;
+mod backup;
 mod claude_cli;
 mod completion;
 mod config;
@@ -13,10 +14,14 @@ mod edit;
 mod executions;
 mod export;
 mod files;
+mod fork;
 mod inbox;
 mod logs;
 mod message;
+mod notify;
 mod rehearse;
+mod restore;
+mod retention;
 mod status;
 mod table;
 #[cfg(test)]
@@ -91,6 +96,8 @@ pub enum Command {
     List(executions::ListArgs),
     /// Write to a conversation
     Message(message::MessageArgs),
+    /// Go on from an earlier point of a conversation, in a new one
+    Fork(fork::ForkArgs),
     /// Stop the present turn of a conversation
     Interrupt(executions::OneArgs),
     /// End a conversation now
@@ -103,6 +110,12 @@ pub enum Command {
     Files(files::FilesArgs),
     /// Write a conversation's whole log, one event a line, as JSON
     Export(export::ExportArgs),
+    /// Write a backup of everything, also while it runs; or check one
+    Backup(backup::BackupArgs),
+    /// Make a data folder of a backup
+    Restore(restore::RestoreArgs),
+    /// Show what is deleted by rule, delete it now, or show what was deleted
+    Retention(retention::RetentionArgs),
     /// Play a conversation that a script answers, or check the script
     Rehearse(rehearse::RehearseArgs),
     /// Make, list and revoke tokens; make sign-in links
@@ -111,6 +124,9 @@ pub enum Command {
     /// Check the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Check that people are told when something waits for them
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
     /// Install or check the Claude CLI
     #[command(subcommand)]
     Cli(claude_cli::CliCommand),
@@ -145,15 +161,20 @@ pub async fn run(cli: Cli, environment: Environment) -> anyhow::Result<()> {
         Command::Answer(args) => answer::run(args, context).await,
         Command::List(args) => executions::list(args, context).await,
         Command::Message(args) => message::run(args, context).await,
+        Command::Fork(args) => fork::run(args, context).await,
         Command::Interrupt(args) => executions::act(args, "interrupt", context).await,
         Command::Cancel(args) => executions::act(args, "cancel", context).await,
         Command::Finish(args) => executions::act(args, "finish", context).await,
         Command::Logs(args) => logs::run(args, context).await,
         Command::Files(args) => files::run(args, context).await,
         Command::Export(args) => export::run(args, context).await,
+        Command::Backup(args) => backup::run(args, context).await,
+        Command::Restore(args) => restore::run(args, context).await,
+        Command::Retention(args) => retention::run(args, context).await,
         Command::Rehearse(args) => rehearse::run(args, context).await,
         Command::Token(command) => token::run(command, context).await,
         Command::Config(command) => config::run(&command, context),
+        Command::Notify(command) => notify::run(command, context).await,
         Command::Cli(command) => claude_cli::run(command, context).await,
         Command::Completion(args) => completion::run(&args),
         Command::Worker(_) => unreachable!("main gives workers a runtime of their own"),

@@ -2,13 +2,19 @@
 
 use std::{collections::BTreeSet, ops::Range, path::Path};
 
-use holdpoint_model::{AgentDef, agent::FieldKind};
+use holdpoint_model::{
+    AgentDef, HumanDuration,
+    agent::{FieldKind, MAX_REMINDERS},
+};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use super::{diagnostic::Diagnostic, file::FileConfig};
+use super::{
+    diagnostic::Diagnostic,
+    file::{FileConfig, FromEnv, NotifyTable},
+};
 
 /// The longest name of an agent.
 const MAX_AGENT_NAME: usize = 64;
@@ -24,6 +30,7 @@ pub(super) fn check(file: &FileConfig, text: &str, folder: &Path) -> Vec<Diagnos
     }
     found.url(&["base_url"], file.base_url.as_deref());
     found.url(&["gateway", "upstream"], file.gateway.upstream.as_deref());
+    found.notify(&file.notify);
     if let Some(log) = &file.log
         && let Err(error) = log.parse::<tracing_subscriber::filter::Targets>()
     {
@@ -115,7 +122,64 @@ impl Found<'_> {
                 "expected 1 or more",
             );
         }
+        self.reminders(name, agent);
         self.form(name, agent);
+    }
+
+    fn reminders(&mut self, name: &str, agent: &AgentDef) {
+        let Some(remind) = &agent.limits.remind else { return };
+        let at = ["agents", name, "limits", "remind"];
+        if remind.len() > MAX_REMINDERS {
+            self.add(
+                &at,
+                "these are more reminders than anybody reads",
+                &format!("expected up to {MAX_REMINDERS}"),
+            );
+        }
+        let hold_ms = agent.hold_expiry_ms();
+        for (i, lead) in remind.iter().enumerate() {
+            if !(1..hold_ms).contains(&lead.0) {
+                self.add(
+                    &["agents", name, "limits", "remind", &i.to_string()],
+                    &format!("a reminder {lead} before the end would never come"),
+                    &format!(
+                        "expected more than 0s and less than {}, which a hold waits",
+                        HumanDuration(hold_ms)
+                    ),
+                );
+            }
+        }
+    }
+
+    fn notify(&mut self, notify: &NotifyTable) {
+        if let Some(webhook) = &notify.webhook {
+            self.url(&["notify", "webhook", "url"], Some(&webhook.url));
+            self.variable(&["notify", "webhook", "secret", "env"], &webhook.secret);
+        }
+        let Some(ntfy) = &notify.ntfy else { return };
+        let at = ["notify", "ntfy", "url"];
+        self.url(&at, Some(&ntfy.url));
+        if reqwest::Url::parse(ntfy.url.trim()).is_ok_and(|url| url.path() == "/") {
+            self.add(&at, "this address names no topic", "expected https://SERVER/TOPIC");
+        }
+        if let Some(token) = &ntfy.token {
+            self.variable(&["notify", "ntfy", "token", "env"], token);
+        }
+    }
+
+    fn variable(&mut self, path: &[&str], from: &FromEnv) {
+        let is_name = |name: &str| {
+            !name.starts_with(|c: char| c.is_ascii_digit())
+                && !name.is_empty()
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        };
+        if !is_name(&from.env) {
+            self.add(
+                path,
+                "this cannot be the name of a variable",
+                "expected letters, digits and _; the secret itself is set in the environment",
+            );
+        }
     }
 
     fn form(&mut self, name: &str, agent: &AgentDef) {

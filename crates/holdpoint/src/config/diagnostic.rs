@@ -63,6 +63,10 @@ impl Diagnostic {
         if let Some((found, expected)) =
             message.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
         {
+            if expected == "struct FromEnv" {
+                return Self::new(span, "a secret does not belong in a file")
+                    .label("expected { env = \"NAME\" }, and the secret in the environment under that name");
+            }
             return Self::new(span, format!("{} does not fit here", in_words(found)))
                 .label(format!("expected {}", in_words(expected)));
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
-use holdpoint_model::AgentDef;
+use holdpoint_model::{AgentDef, Keep};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -19,14 +19,21 @@ pub struct FileConfig {
     pub base_url: Option<String>,
     /// Sessions that may run at once; more wait in line. Derived from memory and cores where absent.
     pub max_sessions: Option<u32>,
+    /// How long conversations are kept after their end, as in `"90d"`; then they are deleted with their
+    /// files. `"forever"` where absent. An agent may say otherwise for its own.
+    pub keep: Option<Keep>,
     /// What is logged: `error`, `warn`, `info`, `debug`, or directives as in `info,holdpoint_web=debug`.
     pub log: Option<String>,
     /// The Claude CLI.
     pub claude: ClaudeTable,
     /// The way to the model.
     pub gateway: GatewayTable,
+    /// Where transcripts and workspaces of waiting conversations are put by.
+    pub checkpoints: CheckpointsTable,
     /// Answers from a script in place of a model: offline, free, repeatable.
     pub rehearsal: RehearsalTable,
+    /// Where people are told that something waits for them.
+    pub notify: NotifyTable,
     /// The agents, by the name that scripts use. `claude` is there without being written.
     pub agents: BTreeMap<String, AgentDef>,
 }
@@ -50,12 +57,80 @@ pub struct GatewayTable {
     pub upstream: Option<String>,
 }
 
+/// `[checkpoints]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CheckpointsTable {
+    /// A bucket of an S3-compatible server; a folder of the data folder where absent.
+    pub s3: Option<S3Table>,
+}
+
+/// `s3` of `[checkpoints]`
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct S3Table {
+    /// `https://host[:port]`; Amazon's own where absent. Plain `http` only to this machine itself.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// The bucket, which must exist.
+    pub bucket: String,
+    /// What every key begins with.
+    #[serde(default)]
+    pub prefix: String,
+    /// The region; `us-east-1` where absent, which servers without regions take.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// The access key's id.
+    pub key_id: FromEnv,
+    /// The access key.
+    pub secret: FromEnv,
+}
+
 /// `[rehearsal]`
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RehearsalTable {
     /// The script that answers every agent, relative to this file.
     pub script: Option<PathBuf>,
+}
+
+/// `[notify]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NotifyTable {
+    /// A program that is told by a signed POST, as the Standard Webhooks specification says.
+    pub webhook: Option<WebhookTable>,
+    /// Phones that are told over ntfy.
+    pub ntfy: Option<NtfyTable>,
+}
+
+/// `webhook` of `[notify]`
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookTable {
+    /// Where to.
+    pub url: String,
+    /// What signs: `whsec_` and 24 to 64 random bytes in base64.
+    pub secret: FromEnv,
+}
+
+/// `ntfy` of `[notify]`
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NtfyTable {
+    /// The topic's address. On a public server whoever knows it reads along.
+    pub url: String,
+    /// An access token, where the topic needs one.
+    #[serde(default)]
+    pub token: Option<FromEnv>,
+}
+
+/// A secret, which is never written here: `{ env = "NAME" }` names the variable that holds it.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FromEnv {
+    /// The variable's name.
+    pub env: String,
 }
 
 /// The JSON Schema of `holdpoint.toml`, for editors.

@@ -1,9 +1,11 @@
 //! The one configuration: `holdpoint.toml`, the environment and the command line.
 
 mod check;
+mod checkpoints;
 pub mod diagnostic;
 pub mod file;
 mod machine;
+mod notify;
 #[cfg(test)]
 mod tests;
 
@@ -13,10 +15,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use holdpoint_model::AgentDef;
+use holdpoint_model::{AgentDef, Keep};
 use secrecy::SecretString;
 
 pub use file::schema;
+pub use checkpoints::CheckpointStore;
+pub use notify::{Endpoint, NamedSecret, Notify};
 
 use crate::{
     data::{DataDir, describe},
@@ -54,6 +58,8 @@ pub struct Config {
     pub base_url: Option<String>,
     /// Sessions that may run at once.
     pub max_sessions: u32,
+    /// How long conversations are kept after their end where their agent says nothing; None for ever.
+    pub keep: Option<Keep>,
     /// What is logged, as directives.
     pub log: String,
     /// The Claude CLI.
@@ -62,6 +68,10 @@ pub struct Config {
     pub gateway: Gateway,
     /// The script that answers in place of a model.
     pub rehearsal: Option<PathBuf>,
+    /// Where people are told that something waits for them.
+    pub notify: Notify,
+    /// Where checkpoints are kept.
+    pub checkpoints: CheckpointStore,
     /// The agents by name; at least the built-in one.
     pub agents: BTreeMap<String, AgentDef>,
 }
@@ -202,10 +212,13 @@ impl Config {
             port: port.unwrap_or(DEFAULT_PORT),
             base_url: trimmed(file.base_url),
             max_sessions: file.max_sessions.unwrap_or_else(machine::default_max_sessions),
+            keep: file.keep,
             log: environment.rust_log.clone().or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
             claude: Claude { cli, any_version: file.claude.any_version },
             gateway: Gateway { upstream, api_key: environment.anthropic_api_key.clone(), proxy },
             rehearsal,
+            notify: Notify::resolve(file.notify, environment)?,
+            checkpoints: CheckpointStore::resolve(file.checkpoints.s3, environment),
             agents,
         })
     }

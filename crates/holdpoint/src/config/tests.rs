@@ -1,4 +1,5 @@
 use super::*;
+use crate::env::Named;
 
 /// What a person sees for this text of `holdpoint.toml`.
 fn complaint(text: &str) -> String {
@@ -46,6 +47,19 @@ fn errors_say_where_what_and_what_is_expected() {
             "[agents.a]\nprompt = \"Do {{taks}}\"\nform = [\n  { name = \"task\", type = \"select\" },\n  { name = \"task\" },\n]\n",
         ),
         ("a log filter", "log = \"info,a=b=c\"\n"),
+        (
+            "a secret of a channel",
+            "[notify]\nntfy = { url = \"https://ntfy.example/t\", token = \"tk_x\" }\n",
+        ),
+        ("a webhook without a secret", "[notify]\nwebhook = { url = \"https://hooks.example\" }\n"),
+        (
+            "addresses and names of channels",
+            "[notify]\nwebhook = { url = \"hooks.example\", secret = { env = \"whsec_/x=\" } }\nntfy = { url = \"https://ntfy.example/\" }\n",
+        ),
+        (
+            "reminders",
+            "[agents.a.limits]\nhold = \"1d\"\nremind = [\"1h\", \"1d\", \"0s\"]\n[agents.b.limits]\nremind = [\"1h\", \"2h\", \"3h\", \"4h\", \"5h\", \"6h\", \"7h\", \"8h\", \"9h\"]\n",
+        ),
     ];
     let all: Vec<String> =
         cases.iter().map(|(what, text)| format!("## {what}\n{}\n", complaint(text))).collect();
@@ -94,6 +108,36 @@ fn a_proxy_is_for_a_model_that_is_elsewhere() {
     environment.anthropic_api_key = Some("sk-secret".to_owned().into());
     assert!(proxy("", &environment));
     assert!(!proxy("[gateway]\nupstream = \"http://127.0.0.1:8\"\n", &environment));
+}
+
+#[test]
+fn secrets_of_channels_come_from_the_variables_that_are_named() {
+    const SECRET: &str = "whsec_aG9sZHBvaW50LXRlc3Qtc2VjcmV0LTMyLWJ5dGVzISE=";
+    let text = "[notify]\nwebhook = { url = \"https://hooks.example/hunter2\", secret = { env = \"HOOK\" } }\nntfy = { url = \"https://ntfy.example/hunter2\", token = { env = \"NTFY\" } }\n";
+    let mut environment = Environment::default();
+    let load = |environment: &Environment| load(text, environment, &Overrides::default()).expect("fits");
+    let channels = |environment: &Environment| {
+        let notify = load(environment).notify;
+        notify
+            .channels()
+            .map(|all| all.iter().map(|one| format!("{} {}", one.name(), one.place())).collect::<Vec<_>>())
+    };
+    // Whatever needs no secret works without one.
+    let missing = channels(&environment).expect_err("no secret");
+    assert_eq!(missing.exit, Exit::Config);
+    assert!(missing.to_string().contains("HOOK is not set"), "{missing}");
+    environment.named = Named(|name| match name {
+        "HOOK" => Some(SECRET.to_owned().into()),
+        "NTFY" => Some("tk_hunter2".to_owned().into()),
+        _ => None,
+    });
+    assert_eq!(channels(&environment).expect("both"), ["webhook hooks.example", "ntfy ntfy.example"]);
+    let shown = format!("{:?}", load(&environment));
+    assert!(!shown.contains("hunter2") && !shown.contains("aG9s"), "{shown}");
+    environment.named = Named(|_| Some("hunter2".to_owned().into()));
+    let wrong = channels(&environment).expect_err("no such secret").to_string();
+    assert!(wrong.contains("whsec_") && !wrong.contains("hunter2"), "{wrong}");
+    assert_eq!(Notify::default().channels().expect("none").len(), 0);
 }
 
 #[test]
@@ -146,6 +190,7 @@ fn the_example_is_a_configuration_and_the_schema_in_docs_is_current() {
     let file = parse(&all, dir.path()).unwrap_or_else(|errors| {
         panic!("{}", diagnostic::failure(Path::new("example"), &all, &errors));
     });
+    assert!(file.notify.webhook.is_some() && file.notify.ntfy.is_some_and(|ntfy| ntfy.token.is_some()));
     assert!(file.agents.len() >= 2 && file.claude.cli.is_some() && file.rehearsal.script.is_some());
 
     let current = schema();

@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::Context as _;
 use axum::{Router, serve::ListenerExt as _};
-use holdpoint_control::{Control, ControlOptions, Layout, Shutdown, Tokens};
+use holdpoint_control::{Control, ControlOptions, Layout, Outlets, Shutdown, Tokens};
 use holdpoint_engine::{Engine as _, ProcessEngine, WorkerId};
 use holdpoint_gateway::Gateway;
 use holdpoint_model::UnixMs;
@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use admin::{create_link, create_token, list_tokens, revoke_token};
+pub use place::ways_back;
 
 use crate::{
     config::Config,
@@ -97,6 +98,8 @@ pub async fn run(plan: Plan, stop: CancellationToken, ready: impl FnOnce(&Runnin
     let store = open(&plan.data).await?;
     place::same_as_before(&store, &plan.data).await?;
     let models = models::Models::new(&plan.config, &plan.data)?;
+    // What is only tried out is nobody's business.
+    let channels = if plan.is_passing { Vec::new() } else { plan.config.notify.channels()? };
     let rehearsal = models.rehearsal;
     let control = control(&plan, store.clone(), address, rehearsal)?;
     store.fail_open_calls("the control plane ended before the response was whole").await?;
@@ -144,6 +147,13 @@ pub async fn run(plan: Plan, stop: CancellationToken, ready: impl FnOnce(&Runnin
         let control = control.clone();
         async move { control.run().await }
     });
+    if plan.config.base_url.is_none() && !channels.is_empty() {
+        warn!("notifications link to {public}: set `base_url` to where people reach the panel from elsewhere");
+    }
+    let mut announcer = tokio::spawn({
+        let (control, outlets) = (control.clone(), Outlets { channels, base_url: public });
+        async move { control.announce(outlets).await }
+    });
     ready(&Running { url, first_link, rehearsal, adopted });
     let end = tokio::select! {
         end = asked_to_end() => end.map_err(Into::into),
@@ -151,6 +161,9 @@ pub async fn run(plan: Plan, stop: CancellationToken, ready: impl FnOnce(&Runnin
         ended = &mut server => Err(by_itself("server", ended.map_err(Into::into).and_then(|ended| Ok(ended?)))),
         ended = &mut reconciler => {
             Err(by_itself("reconciler", ended.map_err(Into::into).and_then(|ended| Ok(ended?))))
+        }
+        ended = &mut announcer => {
+            Err(by_itself("announcer", ended.map_err(Into::into).and_then(|ended| Ok(ended?))))
         }
     };
     info!(?end, "ending");
@@ -220,7 +233,9 @@ fn control(plan: &Plan, store: Store, address: SocketAddr, rehearsal: bool) -> a
         store,
         engine: Arc::new(ProcessEngine::new(program, plan.path.clone())),
         agents: plan.config.agents.clone(),
+        keep: plan.config.keep,
         layout: Layout::new(plan.data.root().to_owned()),
+        checkpoints: plan.config.checkpoints.open(plan.data.root())?,
         tokens: Tokens::new(secret::load_or_make(plan.data.root())?),
         max_sessions: usize::try_from(plan.config.max_sessions).unwrap_or(usize::MAX),
         worker_url: format!("ws://{loopback}/worker/link"),

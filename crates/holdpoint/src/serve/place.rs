@@ -31,8 +31,16 @@ async fn going_on(store: &Store) -> anyhow::Result<bool> {
 }
 
 fn moved(before: &str, here: &str) -> Failure {
-    Failure::new(format!("the data folder was at {before}, and is now at {here}"))
-        .why("conversations that are not over hold absolute paths: resumed here, they would write to the old place")
-        .next(format!("mv {here} {before}     (put it back)"))
-        .next(format!("mkdir -p {before} && mount --bind {here} {before} && holdpoint --data {before} up"))
+    let failure = Failure::new(format!("the data folder was at {before}, and is now at {here}"))
+        .why("conversations that are not over hold absolute paths: resumed here, they would write to the old place");
+    ways_back(before, here).into_iter().fold(failure, Failure::next)
+}
+
+/// What to type so that a data folder is again where its conversations can go on.
+#[must_use]
+pub fn ways_back(before: &str, here: &str) -> [String; 2] {
+    [
+        format!("mv {here} {before}     (put it back)"),
+        format!("mkdir -p {before} && mount --bind {here} {before} && holdpoint --data {before} up"),
+    ]
 }

@@ -3,16 +3,19 @@
 mod agents;
 mod commands;
 mod decision;
+mod deletions;
 mod events;
 mod execution;
 mod executions;
 mod files;
+mod fork;
 mod health;
 mod hold;
 mod holds;
 mod links;
 mod me;
 mod messages;
+mod retention;
 mod start;
 mod status;
 mod tokens;
@@ -44,12 +47,16 @@ pub(crate) fn routes() -> Router<WebState> {
         .route("/v1/executions/{id}/interrupt", post(commands::interrupt))
         .route("/v1/executions/{id}/cancel", post(commands::cancel))
         .route("/v1/executions/{id}/finish", post(commands::finish))
+        .route("/v1/executions/{id}/checkpoints", get(fork::checkpoints))
+        .route("/v1/executions/{id}/fork", post(fork::fork))
         .route("/v1/executions/{id}/files", get(files::list))
         .route("/v1/executions/{id}/files/{*path}", get(files::download))
         .route("/v1/holds", get(holds::holds))
         .route("/v1/holds/{id}", get(hold::hold))
         .route("/v1/holds/{id}/decision", post(decision::decision))
         .route("/v1/me", get(me::me))
+        .route("/v1/retention", get(retention::due).post(retention::delete))
+        .route("/v1/deletions", get(deletions::deletions))
         .route("/v1/status", get(status::status))
         .route("/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/v1/tokens/{id}", delete(tokens::revoke))

@@ -65,6 +65,14 @@ fn idempotency(
     inputs: &BTreeMap<String, String>,
     files: &[Attachment],
 ) -> Result<Option<(UserId, String, Digest)>, Problem> {
+    let Some(key) = idempotency_key(headers)? else { return Ok(None) };
+    let files: Vec<_> = files.iter().map(|file| json!([file.name, Digest::of_bytes(&file.bytes)])).collect();
+    let digest = Digest::of(&json!({ "agent": agent, "inputs": inputs, "files": files }));
+    Ok(Some((user, key, digest)))
+}
+
+/// The `Idempotency-Key` header.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     let key =
         key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= limits::MAX_IDEMPOTENCY_KEY_BYTES);
@@ -74,7 +82,5 @@ fn idempotency(
             limits::MAX_IDEMPOTENCY_KEY_BYTES
         )));
     };
-    let files: Vec<_> = files.iter().map(|file| json!([file.name, Digest::of_bytes(&file.bytes)])).collect();
-    let digest = Digest::of(&json!({ "agent": agent, "inputs": inputs, "files": files }));
-    Ok(Some((user, key.to_owned(), digest)))
+    Ok(Some(key.to_owned()))
 }

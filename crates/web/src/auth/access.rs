@@ -70,6 +70,15 @@ impl Caller {
         }
     }
 
+    /// Whether what has been kept for long enough may be looked at and deleted.
+    pub(crate) fn check_operate(&self) -> Result<(), Problem> {
+        if self.is_operator() {
+            Ok(())
+        } else {
+            Err(Problem::forbidden(format!("a {} may not see or do what concerns everybody's conversations", self.role)))
+        }
+    }
+
     /// Lists are restricted to what this user owns; None where they see everything.
     pub(crate) fn sees_only(&self) -> Option<UserId> {
         (!self.role.may_see(false)).then_some(self.user)

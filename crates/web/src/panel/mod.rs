@@ -73,6 +73,7 @@ pub(crate) fn routes() -> Router<WebState> {
         .route("/executions/{id}/interrupt", post(conversation::interrupt))
         .route("/executions/{id}/finish", post(conversation::finish))
         .route("/executions/{id}/cancel", post(conversation::cancel))
+        .route("/executions/{id}/fork", get(conversation::fork_page).post(conversation::fork))
         .route("/holds/{id}", get(decision::find))
         .route("/holds/{id}/decision", post(decision::decide))
         // The form extractor counts bytes itself, and says so better.

@@ -7,5 +7,6 @@ mod events;
 mod files;
 mod link;
 mod panel;
+mod retention;
 mod roles;
 mod sign_in;

@@ -1,6 +1,7 @@
 //! `/executions/{id}`: a conversation, live.
 
 mod act;
+mod fork;
 mod live;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::{
 };
 
 pub(super) use act::{cancel, finish, interrupt, message};
+pub(super) use fork::{page as fork_page, start as fork};
 pub(super) use live::live;
 
 #[derive(Debug, Deserialize)]
@@ -99,6 +101,9 @@ fn document(
                     @if execution.definition.title.is_empty() { (execution.agent) } @else { (execution.definition.title) }
                 }
                 h1 { (execution.title) }
+                @if let Some(from) = &execution.forked_from {
+                    p.quiet { "Goes on from an earlier point of " a href={ "/executions/" (from.execution) } { "another conversation" } "." }
+                }
                 @if execution.rehearsal { (facts::rehearsal()) }
                 (facts::queue(queued))
             }
@@ -107,6 +112,9 @@ fn document(
                 (facts::actions(execution, view))
                 (facts::files(files, omitted, view))
                 (facts::grants(execution))
+                @if execution.last_turn.is_some() {
+                    p { a href={ "/executions/" (execution.id) "/fork" } { "Go on from an earlier point…" } }
+                }
             }
             div.main-column {
                 p #connection .banner role="status" hidden { "Reconnecting…" }

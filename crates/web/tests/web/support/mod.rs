@@ -8,9 +8,10 @@ pub(crate) mod seed;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use axum::{Router, body::Body};
+use holdpoint_checkpoint::Checkpoints;
 use holdpoint_control::{Control, ControlOptions, Layout, Tokens};
 use holdpoint_engine::{Boxed, Engine, EngineError, StartWorker, WorkerId};
-use holdpoint_model::{Actor, AgentDef, Channel, Role, UserId};
+use holdpoint_model::{Actor, AgentDef, Channel, HumanDuration, Keep, Role, UserId};
 use holdpoint_store::{NewToken, Store, StoreOptions};
 use holdpoint_web::{WebState, hash_token, router};
 use http::{HeaderMap, Request, StatusCode, header};
@@ -199,6 +200,8 @@ pub(crate) fn control(store: Store, root: PathBuf, rehearsal: bool) -> Control {
         store,
         engine: Arc::new(NoEngine(broadcast::channel(1).0)),
         agents: seed::agents(),
+        keep: Some(Keep::For(HumanDuration(0))),
+        checkpoints: Checkpoints::local(&root.join("checkpoints")).expect("checkpoints"),
         layout: Layout::new(root),
         tokens: Tokens::new([7; 32]),
         max_sessions: 4,

@@ -1,0 +1,269 @@
+//! Deletes what has been kept for long enough. Like the reconciler it takes no input and is safe to
+//! repeat: rows first, with a note that their files are still there; the files of every such note after
+//! that, whether this pass wrote it or one that was cut short.
+
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use holdpoint_model::{Actor, ExecutionId, KeepRules};
+use holdpoint_store::{ApplyError, Deletable, Deleting, Deletion, Place, StoreError};
+use thiserror::Error;
+use tracing::{info, warn};
+
+use crate::{Control, Inner, checkpoint::CheckpointError, commands::blocking};
+
+/// How often what has been kept for long enough is deleted.
+const EVERY: Duration = Duration::from_secs(3600);
+
+/// How long after the start it is looked at first, and again where the clock had jumped. A machine may
+/// start with a clock that is far off and set right within seconds: what was deleted meanwhile is gone.
+const WHEN_STEADY: Duration = Duration::from_secs(60);
+
+/// Executions that one step of the hourly pass deletes.
+const AT_ONCE: u32 = 100;
+
+/// An execution that would be deleted now.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// Which, and by which rule.
+    pub execution: Deletable,
+    /// How large its files are.
+    pub files_bytes: u64,
+}
+
+/// Executions that would be deleted now.
+#[derive(Clone, Debug)]
+pub struct DuePage {
+    /// The earliest ended first.
+    pub items: Vec<Due>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<Place>,
+    /// How many there are on all pages.
+    pub total: u64,
+}
+
+/// What was deleted just now.
+#[derive(Clone, Debug)]
+pub struct DeletedNow {
+    /// Each with what it had.
+    pub deletions: Vec<Deletion>,
+    /// Executions whose rows are gone and whose files could not be deleted; the next pass tries again.
+    pub files_left: Vec<ExecutionId>,
+    /// Whether there is more to delete.
+    pub more: bool,
+}
+
+/// Why nothing was deleted.
+#[derive(Debug, Error)]
+pub enum RetentionError {
+    /// What is old cannot be told.
+    #[error("the wall clock has jumped: nothing is deleted until it has gone on evenly for a minute")]
+    Unsteady,
+    /// The store failed. What was deleted before is deleted.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why something beside the rows of a deleted execution is still there.
+#[derive(Debug, Error)]
+enum StillThere {
+    #[error(transparent)]
+    Files(#[from] io::Error),
+    #[error(transparent)]
+    Checkpoints(#[from] CheckpointError),
+}
+
+impl Control {
+    /// What would be deleted now, with sizes. Nothing is changed.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn due_for_deletion(&self, after: Option<Place>, limit: u32) -> Result<DuePage, StoreError> {
+        let inner = &self.inner;
+        let (rules, now) = (inner.keep_rules(), inner.now());
+        let total = inner.options.store.count_deletable(&rules, now).await?;
+        let mut rows = inner.options.store.deletable(&rules, now, after, limit.saturating_add(1)).await?;
+        let more = rows.len() > limit as usize;
+        rows.truncate(limit as usize);
+        let next = rows.last().filter(|_| more).map(Deletable::place);
+        let mut items = Vec::with_capacity(rows.len());
+        for execution in rows {
+            let files_bytes = inner.files_bytes(execution.id).await;
+            items.push(Due { execution, files_bytes });
+        }
+        Ok(DuePage { items, next, total })
+    }
+
+    /// Deletes up to `limit` executions that have been kept for long enough, in the name of `by`.
+    ///
+    /// # Errors
+    /// As [`RetentionError`] says.
+    pub async fn delete_due(&self, by: &Actor, limit: u32) -> Result<DeletedNow, RetentionError> {
+        self.inner.delete_due(by, limit).await
+    }
+}
+
+impl Inner {
+    /// Deletes by rule until the control plane ends.
+    pub(crate) async fn delete_by_rule(self: Arc<Self>) {
+        {
+            let _one_at_a_time = self.deleting.lock().await;
+            if let Err(error) = self.delete_files_left(&mut Vec::new()).await {
+                warn!(%error, "failed to delete files of deleted conversations; trying again");
+            }
+        }
+        let mut wait = WHEN_STEADY;
+        loop {
+            tokio::select! {
+                () = self.stopping.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = match self.delete_due(&Actor::system("retention"), AT_ONCE).await {
+                Ok(DeletedNow { more: true, .. }) => Duration::ZERO,
+                Ok(_) => EVERY,
+                Err(error) => {
+                    warn!(%error, "failed to delete what has been kept for long enough; trying again");
+                    WHEN_STEADY
+                }
+            };
+        }
+    }
+
+    fn keep_rules(&self) -> KeepRules {
+        KeepRules::new(&self.options.agents, self.options.keep)
+    }
+
+    async fn delete_due(&self, by: &Actor, limit: u32) -> Result<DeletedNow, RetentionError> {
+        // The timer and people at once would only tread on each other's files.
+        let _one_at_a_time = self.deleting.lock().await;
+        if !self.clock.is_steady(self.now()) {
+            return Err(RetentionError::Unsteady);
+        }
+        let store = &self.options.store;
+        let mut due =
+            store.deletable(&self.keep_rules(), self.now(), None, limit.saturating_add(1)).await?;
+        let mut deleted =
+            DeletedNow { deletions: Vec::new(), files_left: Vec::new(), more: due.len() > limit as usize };
+        due.truncate(limit as usize);
+        for execution in due {
+            if self.stopping.is_cancelled() {
+                deleted.more = true;
+                break;
+            }
+            let files_bytes = self.files_bytes(execution.id).await;
+            let deleting = Deleting { by: by.clone(), why: execution.why(), files_bytes };
+            match store.delete_execution(execution.id, deleting).await {
+                Ok(deletion) => {
+                    info!(execution = %execution.id, why = %deletion.why, bytes = files_bytes, "deleted a conversation");
+                    deleted.deletions.push(deletion);
+                }
+                // It has moved on since it was listed.
+                Err(ApplyError::Refused(_) | ApplyError::UnknownExecution) => {}
+                Err(ApplyError::Store(error)) => return Err(error.into()),
+            }
+        }
+        self.delete_files_left(&mut deleted.files_left).await?;
+        Ok(deleted)
+    }
+
+    /// Deletes the files of every execution whose rows are gone, and notes it. What cannot be deleted goes
+    /// to `left`.
+    async fn delete_files_left(&self, left: &mut Vec<ExecutionId>) -> Result<(), StoreError> {
+        let store = &self.options.store;
+        let mut after = None;
+        loop {
+            let page = store.deleted_with_files(after, AT_ONCE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(*last);
+            for id in page {
+                match self.delete_beside_the_rows(id).await {
+                    Ok(()) => store.files_are_gone(id).await?,
+                    Err(error) => {
+                        warn!(execution = %id, %error, "failed to delete the files of a deleted conversation");
+                        left.push(id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Deletes what an execution has beside its rows. Whatever fails here is tried again until all of it
+    /// has worked once.
+    async fn delete_beside_the_rows(&self, id: ExecutionId) -> io::Result<()> {
+        self.delete_checkpoints(id).await.map_err(io::Error::other)?;
+        let folder = self.options.layout.execution(id);
+        blocking(move || remove_tree(&folder)).await
+    }
+
+    async fn files_bytes(&self, id: ExecutionId) -> u64 {
+        let folder = self.options.layout.execution(id);
+        blocking(move || Ok(bytes_below(&folder))).await.unwrap_or_default()
+    }
+}
+
+/// Removes a folder with all that is in it; links are removed, never followed. A tool may have made folders
+/// that their owner may not write to.
+fn remove_tree(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_folders(folder);
+            fs::remove_dir_all(folder)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Makes every folder below, and this one, one that its owner may change.
+fn open_folders(folder: &Path) {
+    // What fails here fails again where it is removed, and is told there.
+    drop(fs::set_permissions(folder, fs::Permissions::from_mode(0o700)));
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_folders(&entry.path());
+        }
+    }
+}
+
+/// The bytes of all files below a folder. Links count for nothing.
+fn bytes_below(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(meta) if meta.is_dir() => bytes_below(&entry.path()),
+            Ok(meta) if meta.is_file() => meta.len(),
+            _ => 0,
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_goes_whatever_is_in_it_and_nothing_beyond() {
+        let dir = tempfile::tempdir().expect("dir");
+        let outside = dir.path().join("outside");
+        fs::create_dir(&outside).expect("folder");
+        fs::write(outside.join("mine"), "12345").expect("file");
+        let tree = dir.path().join("tree");
+        let closed = tree.join("a/closed");
+        fs::create_dir_all(&closed).expect("folders");
+        fs::write(closed.join("file"), "123").expect("file");
+        std::os::unix::fs::symlink(&outside, tree.join("a/link")).expect("link");
+        assert_eq!(bytes_below(&tree), 3, "a link counts for nothing");
+        for (folder, mode) in [(closed.clone(), 0o000), (tree.join("a"), 0o555)] {
+            fs::set_permissions(folder, fs::Permissions::from_mode(mode)).expect("mode");
+        }
+        remove_tree(&tree).expect("removed");
+        assert!(!tree.exists());
+        assert_eq!(fs::read(outside.join("mine")).expect("still there"), b"12345");
+        remove_tree(&tree).expect("gone is gone");
+    }
+}
