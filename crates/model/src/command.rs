@@ -96,6 +96,11 @@ pub enum Command {
         /// In words.
         text: String,
     },
+    /// A worker that was replaced tells that it had passed an answer on after all.
+    WrittenAfterAll {
+        /// Which answer.
+        hold: HoldId,
+    },
     /// A worker tells a fact.
     Fact {
         /// Which worker.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use holdpoint_model::event::Created;
-use holdpoint_model::wire::NumberedFact;
+use holdpoint_model::wire::{Fact, NumberedFact};
 use holdpoint_model::{Command, Execution, ExecutionId, Incarnation, Refusal};
 use sqlx::Row as _;
 use sqlx::sqlite::SqlitePool;
@@ -271,7 +271,15 @@ async fn append_facts(
     if let Some(refusal) = refusal {
         let logged = last_logged(tx, id, incarnation).await?;
         let news = facts.iter().filter(|fact| fact.seq > logged);
-        write_side_log(tx, id, incarnation, news).await?;
+        write_side_log(tx, id, incarnation, news.clone()).await?;
+        for fact in news {
+            if let Fact::AnswerWritten { hold } = fact.fact {
+                match tx.command(id, Command::WrittenAfterAll { hold }).await {
+                    Ok(_) | Err(ApplyError::Refused(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
         return Ok(Err(refusal));
     }
     let news: Vec<NumberedFact> = facts.into_iter().filter(|fact| fact.seq > known).collect();

@@ -1,7 +1,7 @@
 //! What a command leads to.
 
 use crate::command::{Command, DecideCtx, Gone, Refusal};
-use crate::event::{Created, Event, EventBody, Grant, Message, Problem, SendMode};
+use crate::event::{Created, Event, EventBody, Grant, Level, Message, Problem, SendMode};
 use crate::hold::{Answer, Decision, DecisionRequest, Scope, Subject};
 use crate::{
     Actor, DecisionId, Digest, Execution, GrantId, Hold, HoldId, HoldKind, HoldState, Incarnation, MessageId,
@@ -122,6 +122,7 @@ impl Execution {
                 Ok(vec![EventBody::CheckpointTaken(checkpoint)])
             }
             Command::Notice { level, text } => Ok(vec![EventBody::Notice { level, text }]),
+            Command::WrittenAfterAll { hold } => self.written_after_all(hold, ctx),
             Command::Fact { incarnation, worker_seq, fact } => {
                 self.decide_fact(incarnation, worker_seq, fact, ctx)
             }
@@ -322,6 +323,47 @@ impl Execution {
         if self.is_repeatable(hold, &decision.answer) {
             return voided("this may be repeated");
         }
+        self.indeterminate(hold, decision, None, "the worker was lost between the answer and the tool's result", ctx)
+    }
+
+    /// What a fenced worker still has to tell never goes into the log, but it can make a hold
+    /// indeterminate: the answer that was taken for unwritten may have had its effect.
+    fn written_after_all(&self, id: HoldId, ctx: &mut DecideCtx<'_>) -> Decided {
+        self.still_going()?;
+        let hold = self.holds.get(&id).ok_or(Refusal::UnknownHold)?;
+        let harmless = |decision: &Decision| {
+            hold.kind == HoldKind::Reply
+                || matches!(decision.answer, Answer::Deny { .. })
+                || self.is_repeatable(hold, &decision.answer)
+        };
+        match &hold.state {
+            HoldState::Answered { decision } if !harmless(decision) => Ok(self.indeterminate(
+                hold,
+                decision,
+                hold.asked_by,
+                "a worker that was replaced had passed the answer on before",
+                ctx,
+            )),
+            HoldState::Releasing { decision, .. } if !harmless(decision) => Ok(vec![EventBody::Notice {
+                level: Level::Warning,
+                text: format!(
+                    "A worker that was replaced had passed this answer on before: {} may have run twice.",
+                    hold.subject.tool
+                ),
+            }]),
+            _ => Err(Refusal::Stale("it changes nothing about the hold")),
+        }
+    }
+
+    /// Nobody knows whether what was allowed has run: it is asked again, with the reason.
+    fn indeterminate(
+        &self,
+        hold: &Hold,
+        decision: &Decision,
+        asked_by: Option<Incarnation>,
+        reason: &str,
+        ctx: &mut DecideCtx<'_>,
+    ) -> Vec<EventBody> {
         let replacement = HoldId((ctx.fresh_id)());
         let caution = format!(
             "{} allowed this before, then the worker was lost before a result came back: it may have run in part or in full. Allow it only if running it (again) is right.",
@@ -331,14 +373,14 @@ impl Execution {
             EventBody::HoldIndeterminate {
                 hold: hold.id,
                 replaced_by: replacement,
-                reason: "the worker was lost between the answer and the tool's result".into(),
+                reason: reason.to_owned(),
             },
             EventBody::HoldOpened {
                 hold: replacement,
                 hold_kind: hold.kind,
                 subject: Subject { caution: Some(caution), grant: None, ..hold.subject.clone() },
                 expires_at: self.expiry(ctx),
-                asked_by: None,
+                asked_by,
             },
         ]
     }

@@ -191,3 +191,23 @@ fn what_a_subagent_asked_beside_the_session_ends_with_its_worker() {
     assert!(format!("{cancelled:?}").contains("may have run"), "{cancelled:?}");
     assert!(run.execution.next().is_empty());
 }
+
+/// A worker that was cut off had written the answer, and says so only after its successor has taken over.
+#[test]
+fn what_a_fenced_worker_still_tells_can_make_a_hold_indeterminate() {
+    let (mut run, hold) = Run::asking(AgentDef::builtin(), "a");
+    run.decide(hold, allow()).expect("decided");
+    run.release(hold);
+    assert!(kinds(&run.lose()).contains(&"release_voided"), "as far as anybody knew it was not written");
+    run.restart();
+    run.fact(asks("a", "Bash", bash("make")));
+    let events = run.does(Command::WrittenAfterAll { hold });
+    assert_eq!(kinds(&events), ["hold_indeterminate", "hold_opened"]);
+    let again = run.hold_of("a").clone();
+    assert!(again.subject.caution.is_some() && again.asked_by == Some(2), "{again:?}");
+    assert!(matches!(run.refused(Command::WrittenAfterAll { hold }), Refusal::UnknownHold));
+    run.decide(again.id, allow()).expect("decided again");
+    run.release(again.id);
+    // Its successor is at it already: that it may have run twice is all that can be said.
+    assert_eq!(kinds(&run.does(Command::WrittenAfterAll { hold: again.id })), ["notice"]);
+}
