@@ -18,8 +18,8 @@ use std::{
 use holdpoint_model::{AgentDef, Keep};
 use secrecy::SecretString;
 
-pub use file::schema;
 pub use checkpoints::CheckpointStore;
+pub use file::schema;
 pub use notify::{Endpoint, NamedSecret, Notify};
 
 use crate::{
