@@ -172,3 +172,51 @@ async fn the_page_goes_on_by_itself_after_a_restart() -> anyhow::Result<()> {
     browser.see("main[data-connection=live]").await?;
     browser.close().await
 }
+
+#[tokio::test]
+async fn a_conversation_branches_off_in_the_browser() -> anyhow::Result<()> {
+    let agents = "[agents.quick]\ntitle = \"Quick\"\nlinger = \"0s\"\n";
+    let script = "scenes:\n  - turns:\n      - - text: \"One: {{prompt}}\"\n      - - text: \"Two: {{prompt}}\"\n";
+    let server = Server::start(Setup::script(script).toml(agents)).await?;
+    let link = server.first_link.clone().ok_or_else(|| anyhow::anyhow!("no link"))?;
+    let id = server.ask("quick", "begin").await?;
+    let reply = server.hold(&id, "reply", &[]).await?;
+    let points = |least: usize| {
+        let (server, id, path) = (&server, id.clone(), format!("/v1/executions/{id}/checkpoints"));
+        async move {
+            for _ in 0..1_000 {
+                let (_, body) = server.get(&path).await?;
+                if body["items"].as_array().is_some_and(|items| items.len() >= least) {
+                    return Ok(());
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            anyhow::bail!("no checkpoint:\n{}", server.story(&id).await)
+        }
+    };
+    points(1).await?;
+    server.decide(&reply, serde_json::json!({"action": "reply", "message": "this way"})).await?;
+    server.until(&id, "two turns", |execution| execution["usage"]["turns"] == 2).await?;
+    points(2).await?;
+
+    let browser = Browser::open(390, 844, true).await?;
+    browser.client.goto(&link).await?;
+    browser.fill("form#welcome [name=name]", "grace").await?;
+    browser.fill("form#welcome [name=password]", "a long enough password").await?;
+    browser.fill("form#welcome [name=again]", "a long enough password").await?;
+    browser.click("form#welcome button[type=submit]").await?;
+    browser.see("body[data-page=home]").await?;
+    browser.client.goto(&format!("{}/executions/{id}", home(&server))).await?;
+    browser.click(&format!("a[href='/executions/{id}/fork']")).await?;
+    browser.see("body[data-page=fork]").await?;
+    browser.read("One: begin").await?;
+    browser.click("form#fork label.option:first-of-type").await?;
+    browser.fill("form#fork [name=message]", "that way").await?;
+    browser.shot("phone-13-fork").await?;
+    browser.click("button[data-action=fork]").await?;
+    browser.see("body[data-page=conversation]").await?;
+    browser.read("Two: that way").await?;
+    browser.read("Goes on from an earlier point of another conversation").await?;
+    browser.shot("phone-14-forked").await?;
+    browser.close().await
+}

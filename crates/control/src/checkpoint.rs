@@ -23,6 +23,9 @@ use crate::{Inner, Layout, commands::blocking, lock};
 /// Checkpoints taken at once: they read and compress files, and others need the machine.
 const AT_ONCE: usize = 2;
 
+/// How long a checkpoint that failed waits for the next try: a full disk is not freed in a moment.
+const AGAIN_AFTER: Duration = Duration::from_secs(30);
+
 /// How often blobs that no checkpoint names are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
@@ -47,6 +50,14 @@ impl Default for Taking {
     fn default() -> Self {
         Self { now: Mutex::default(), places: Semaphore::new(AT_ONCE) }
     }
+}
+
+/// What became of a checkpoint.
+enum Taken {
+    /// It is in the log.
+    Committed,
+    /// Something happened while it was taken.
+    Void,
 }
 
 /// Why a checkpoint was not taken or not brought back.
@@ -77,19 +88,34 @@ impl Inner {
         }
         let (inner, state) = (Arc::clone(self), Arc::clone(state));
         self.tasks.spawn(async move {
-            if let Ok(_place) = inner.taking.places.acquire().await {
-                tokio::select! {
-                    () = inner.stopping.cancelled() => {}
-                    taken = inner.take_checkpoint(&state) => if let Err(error) = taken {
+            let taken = async {
+                let _place = inner.taking.places.acquire().await;
+                inner.take_checkpoint(&state).await
+            };
+            let pause = tokio::select! {
+                () = inner.stopping.cancelled() => return,
+                taken = taken => match taken {
+                    Ok(Taken::Committed) => None,
+                    // Something happened meanwhile, and was perhaps looked at while this was under way.
+                    Ok(Taken::Void) => Some(Duration::ZERO),
+                    Err(error) => {
                         warn!(execution = %state.id, %error, "failed to take a checkpoint; trying again");
-                    },
+                        Some(AGAIN_AFTER)
+                    }
+                },
+            };
+            if let Some(pause) = pause {
+                tokio::select! {
+                    () = inner.stopping.cancelled() => return,
+                    () = tokio::time::sleep(pause) => {}
                 }
             }
             lock(&inner.taking.now).remove(&state.id);
+            inner.look_at(state.id);
         });
     }
 
-    async fn take_checkpoint(&self, state: &Execution) -> Result<(), CheckpointError> {
+    async fn take_checkpoint(&self, state: &Execution) -> Result<Taken, CheckpointError> {
         let at_rest = state.turn.is_none();
         let home = self.options.layout.home(state.id);
         let session = state.session.0;
@@ -126,11 +152,13 @@ impl Inner {
         match self.options.store.apply(state.id, Command::CheckpointTaken(checkpoint)).await {
             Ok(applied) => {
                 debug!(execution = %state.id, seq = applied.execution.seq, "checkpoint taken");
-                self.drop_superseded(&applied.execution, &manifest).await
+                self.drop_superseded(&applied.execution, &manifest).await?;
+                Ok(Taken::Committed)
             }
             Err(ApplyError::Refused(_) | ApplyError::UnknownExecution) => {
                 // Something was going on while it was read: it may hold halves.
-                Ok(self.checkpoints().delete(&state.id.to_string(), manifest.id()).await?)
+                self.checkpoints().delete(&state.id.to_string(), manifest.id()).await?;
+                Ok(Taken::Void)
             }
             Err(error) => Err(error.into()),
         }

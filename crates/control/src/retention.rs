@@ -2,20 +2,14 @@
 //! repeat: rows first, with a note that their files are still there; the files of every such note after
 //! that, whether this pass wrote it or one that was cut short.
 
-use std::{
-    fs, io,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration};
 
 use holdpoint_model::{Actor, ExecutionId, KeepRules};
 use holdpoint_store::{ApplyError, Deletable, Deleting, Deletion, Place, StoreError};
 use thiserror::Error;
 use tracing::{info, warn};
 
-use crate::{Control, Inner, checkpoint::CheckpointError, commands::blocking};
+use crate::{Control, Inner, commands::blocking};
 
 /// How often what has been kept for long enough is deleted.
 const EVERY: Duration = Duration::from_secs(3600);
@@ -67,15 +61,6 @@ pub enum RetentionError {
     /// The store failed. What was deleted before is deleted.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// Why something beside the rows of a deleted execution is still there.
-#[derive(Debug, Error)]
-enum StillThere {
-    #[error(transparent)]
-    Files(#[from] io::Error),
-    #[error(transparent)]
-    Checkpoints(#[from] CheckpointError),
 }
 
 impl Control {
@@ -145,8 +130,7 @@ impl Inner {
             return Err(RetentionError::Unsteady);
         }
         let store = &self.options.store;
-        let mut due =
-            store.deletable(&self.keep_rules(), self.now(), None, limit.saturating_add(1)).await?;
+        let mut due = store.deletable(&self.keep_rules(), self.now(), None, limit.saturating_add(1)).await?;
         let mut deleted =
             DeletedNow { deletions: Vec::new(), files_left: Vec::new(), more: due.len() > limit as usize };
         due.truncate(limit as usize);
