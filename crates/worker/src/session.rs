@@ -1,6 +1,11 @@
 //! Starting the session: which conversation to go on with, and how.
 
-use std::{collections::HashSet, fs::OpenOptions, io, path::{Path, PathBuf}};
+use std::{
+    collections::HashSet,
+    fs::OpenOptions,
+    io,
+    path::{Path, PathBuf},
+};
 
 use holdpoint_claude::{
     Claude, Events, Handle, HookEvent, HookMatcher, OnHookFailure, Options, SessionChoice, SpawnError,
