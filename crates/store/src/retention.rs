@@ -173,7 +173,11 @@ impl Store {
     ///
     /// # Errors
     /// Refused as `Stale` when it has not ended, or something of it still runs.
-    pub async fn delete_execution(&self, id: ExecutionId, deleting: Deleting) -> Result<Deletion, ApplyError> {
+    pub async fn delete_execution(
+        &self,
+        id: ExecutionId,
+        deleting: Deleting,
+    ) -> Result<Deletion, ApplyError> {
         let deletion = self.shared.writer.run(move |tx: &mut Tx| Box::pin(delete(tx, id, deleting))).await?;
         Ok(deletion.0)
     }

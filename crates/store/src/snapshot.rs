@@ -72,7 +72,9 @@ pub async fn snapshot(from: &Path, to: &Path) -> Result<(), OpenError> {
 pub async fn contents(path: &Path) -> Result<Contents, OpenError> {
     let mut conn = reader(path).await?;
     let known = crate::schema::known();
-    let found = read(&mut conn, known).await.map_err(|source| OpenError::Content { path: path.to_owned(), source })?;
+    let found = read(&mut conn, known)
+        .await
+        .map_err(|source| OpenError::Content { path: path.to_owned(), source })?;
     conn.close().await.map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
     found.map_err(|found| OpenError::NewerSchema { path: path.to_owned(), found, known })
 }
@@ -98,7 +100,8 @@ async fn read(conn: &mut SqliteConnection, known: i64) -> Result<Result<Contents
         return Ok(Err(schema));
     }
     let mut by_status = BTreeMap::new();
-    let rows = sqlx::query("SELECT status, count(*) FROM executions GROUP BY status").fetch_all(&mut *conn).await?;
+    let rows =
+        sqlx::query("SELECT status, count(*) FROM executions GROUP BY status").fetch_all(&mut *conn).await?;
     for row in rows {
         by_status.insert(row.try_get(0)?, unsigned("a count", row.try_get(1)?)?);
     }

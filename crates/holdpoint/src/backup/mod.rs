@@ -117,8 +117,7 @@ fn belongs(name: &str) -> bool {
 /// Nothing is ever read or written through one.
 fn may_be_link(path: &Path) -> bool {
     let parts: Vec<&str> = path.components().filter_map(|part| part.as_os_str().to_str()).take(3).collect();
-    path.components().count() > 3
-        && matches!(parts.as_slice(), [EXECUTIONS, _, "workspace" | "home"])
+    path.components().count() > 3 && matches!(parts.as_slice(), [EXECUTIONS, _, "workspace" | "home"])
 }
 
 /// The place in the data folder that an entry of the archive is for; None for that folder itself.

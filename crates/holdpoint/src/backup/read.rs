@@ -12,7 +12,7 @@ use tar::{Archive, Entry, EntryType};
 
 use super::{
     DATABASE, FORMAT, MANIFEST, Manifest, SUMS, Stop, may_be_link, place,
-    sums::{Input, List, Passed, Summed},
+    sums::{BLOCK, Input, List, Passed, Summed},
 };
 use crate::{
     bar::Bar,
@@ -98,7 +98,7 @@ pub(super) fn read(
     let mut archive = Archive::new(input);
     let outcome = Reading::new(&passed).and_then(|mut reading| {
         reading.all(&mut archive, taker)?;
-        nothing_follows(archive.into_inner())?;
+        nothing_follows(archive.into_inner(), meta.len())?;
         let manifest = reading.manifest.ok_or_else(Wrong::no_backup)?;
         Ok(Checked { manifest, files: reading.files, bytes: meta.len() })
     });
@@ -125,7 +125,9 @@ impl From<io::Error> for Wrong {
 
 impl Wrong {
     fn no_backup() -> Self {
-        Self::Unfit(Failure::new("this is no backup of Holdpoint").why(format!("it does not begin with {MANIFEST}")))
+        Self::Unfit(
+            Failure::new("this is no backup of Holdpoint").why(format!("it does not begin with {MANIFEST}")),
+        )
     }
 
     fn entry(path: &Path, what: &str) -> Self {
@@ -136,9 +138,9 @@ impl Wrong {
         let file = file.display();
         match self {
             Self::Unfit(failure) => Failure { what: format!("{file}: {}", failure.what), ..failure },
-            Self::Broken(why) => Failure::new(format!("the backup {file} is damaged")).why(why).next(
-                "use another backup; nothing of this one was used",
-            ),
+            Self::Broken(why) => Failure::new(format!("the backup {file} is damaged"))
+                .why(why)
+                .next("use another backup; nothing of this one was used"),
             Self::Io(error) => Failure::new(format!("failed to use the backup {file}")).why(describe(&error)),
         }
     }
@@ -302,12 +304,12 @@ impl<'a> Reading<'a> {
 }
 
 /// After the last entry there is only the end of the archive.
-fn nothing_follows(mut rest: impl Read) -> Result<(), Wrong> {
+fn nothing_follows(mut rest: impl Read, bytes: u64) -> Result<(), Wrong> {
     let mut buffer = [0; 8192];
     let mut zeros = 0;
     loop {
         match rest.read(&mut buffer)? {
-            0 if zeros >= END_BYTES => return Ok(()),
+            0 if zeros >= END_BYTES && bytes.is_multiple_of(BLOCK as u64) => return Ok(()),
             0 => return Err(Wrong::Broken("its end is missing".into())),
             n if buffer[..n].iter().all(|byte| *byte == 0) => zeros += n,
             _ => return Err(Wrong::Broken("something follows the list of checksums".into())),

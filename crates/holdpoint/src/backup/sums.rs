@@ -15,7 +15,7 @@ use super::Stop;
 use crate::bar::Bar;
 
 /// A header of the archive has so many bytes.
-const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 512;
 
 /// What the last line of the list begins with.
 const WHOLE: &[u8] = b"# all bytes before this entry: ";

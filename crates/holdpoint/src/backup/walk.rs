@@ -71,8 +71,12 @@ impl<V: FnMut(&Found<'_>) -> anyhow::Result<()>> Walk<'_, V> {
         }
         (self.visit)(&Found { path: &path, place, meta: &meta })?;
         if meta.is_dir() && and_below {
-            let mut names: Vec<PathBuf> =
-                fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.file_name().into()).collect();
+            let mut names: Vec<PathBuf> = fs::read_dir(&path)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| entry.file_name().into())
+                .collect();
             names.sort();
             for name in names {
                 self.entry(&place.join(name), true)?;

@@ -120,9 +120,8 @@ fn scratch(to: &Destination, root: &Path) -> anyhow::Result<tempfile::TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".holdpoint-backup-");
     let Destination::File(file) = to else { return Ok(builder.tempdir()?) };
-    let failed = |error: io::Error| {
-        Failure::new(format!("failed to write {}", file.display())).why(describe(&error))
-    };
+    let failed =
+        |error: io::Error| Failure::new(format!("failed to write {}", file.display())).why(describe(&error));
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = folder.canonicalize().map_err(failed)?;
     if folder.starts_with(root) {

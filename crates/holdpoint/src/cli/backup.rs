@@ -47,8 +47,7 @@ async fn write(file: PathBuf, context: &Context) -> anyhow::Result<()> {
     }
     let to = if to_stdout { Destination::Stdout } else { Destination::File(file.clone()) };
     let stop = Stop::default();
-    let written =
-        unless_stopped(&stop, backup::write(&context.data, to, context.term, stop.clone())).await?;
+    let written = unless_stopped(&stop, backup::write(&context.data, to, context.term, stop.clone())).await?;
     for damaged in &written.damaged {
         eprintln!("warning: {}", clean(damaged));
     }

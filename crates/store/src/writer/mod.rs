@@ -6,6 +6,7 @@
 //! fails the batch, after which every state it touched is read again.
 
 mod record;
+mod row;
 mod tx;
 
 use std::collections::HashMap;
@@ -23,7 +24,8 @@ use crate::cache::Cache;
 use crate::{ApplyError, Hint, StoreError, StoreOptions};
 
 pub(crate) use record::Record;
-pub(crate) use tx::{Tx, write_execution};
+pub(crate) use row::write_execution;
+pub(crate) use tx::Tx;
 
 /// Requests that may wait. More callers than that wait for a place, which is all the backpressure
 /// a worker's facts need.

@@ -75,7 +75,9 @@ async fn names(conn: &mut SqliteConnection, query: String) -> Vec<String> {
 async fn rows(bench: &Bench, id: ExecutionId) -> Vec<(String, i64, i64)> {
     let mut conn = connect(bench).await;
     let mut found = Vec::new();
-    for table in names(&mut conn, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name".into()).await {
+    for table in
+        names(&mut conn, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name".into()).await
+    {
         if table.starts_with('_') {
             continue;
         }
@@ -85,11 +87,14 @@ async fn rows(bench: &Bench, id: ExecutionId) -> Vec<(String, i64, i64)> {
             .map(|column| format!("{column} = ?1 OR (typeof({column}) = 'text' AND instr({column}, ?2) > 0)"))
             .collect();
         match table.as_str() {
-            "call_deliveries" => names_it.push("call IN (SELECT id FROM model_calls WHERE execution = ?1)".into()),
+            "call_deliveries" => {
+                names_it.push("call IN (SELECT id FROM model_calls WHERE execution = ?1)".into())
+            }
             "deliveries" => names_it.push("notice IN (SELECT id FROM notices WHERE execution = ?1)".into()),
             _ => {}
         }
-        let query = format!("SELECT count(*), count(*) FILTER (WHERE {}) FROM {table}", names_it.join(" OR "));
+        let query =
+            format!("SELECT count(*), count(*) FILTER (WHERE {}) FROM {table}", names_it.join(" OR "));
         let row = sqlx::query(AssertSqlSafe(query))
             .bind(id.0)
             .bind(id.to_string())
@@ -110,8 +115,16 @@ async fn everything_of_one_goes_and_nothing_of_the_others() {
     let others_before = rows(&bench, other).await;
     let of_one: Vec<&str> = before.iter().filter(|row| row.2 > 0).map(|row| row.0.as_str()).collect();
     let tables = [
-        "aggregates", "call_deliveries", "deliveries", "events", "executions", "holds", "idempotency",
-        "model_calls", "notices", "side_log",
+        "aggregates",
+        "call_deliveries",
+        "deliveries",
+        "events",
+        "executions",
+        "holds",
+        "idempotency",
+        "model_calls",
+        "notices",
+        "side_log",
     ];
     assert_eq!(of_one, tables, "the test has something of it in every table that can know it");
 
@@ -332,7 +345,9 @@ async fn a_deletion_may_share_a_commit() {
     let store = bench.store.clone();
     let cancel = |id| store.apply(id, Command::Cancel { by: person("ada") });
     let mut outcomes = at_once([
-        cancel(one).map(|applied| applied.map(|applied| assert!(applied.execution.status.is_final()))).boxed(),
+        cancel(one)
+            .map(|applied| applied.map(|applied| assert!(applied.execution.status.is_final())))
+            .boxed(),
         delete(&store, one).map(|deleted| deleted.map(drop)).boxed(),
         // Undone as a whole, and what the others did is not.
         store
@@ -341,7 +356,8 @@ async fn a_deletion_may_share_a_commit() {
             .boxed(),
         store.apply(one, notice("too late")).map(|applied| applied.map(drop)).boxed(),
         delete(&store, one).map(|deleted| deleted.map(drop)).boxed(),
-        store.create(one, created("one", "ada"), "again".into(), vec![], None)
+        store
+            .create(one, created("one", "ada"), "again".into(), vec![], None)
             .map(|outcome| outcome.map(drop).map_err(ApplyError::Store))
             .boxed(),
         delete(&store, two).map(|deleted| deleted.map(drop)).boxed(),
@@ -384,7 +400,8 @@ async fn many_delete_and_one_does() {
                 })
             })
             .collect();
-        let deleted = futures::future::join_all(tries).await.into_iter().filter(|done| matches!(done, Ok(true)));
+        let deleted =
+            futures::future::join_all(tries).await.into_iter().filter(|done| matches!(done, Ok(true)));
         assert_eq!(deleted.count(), 1);
         assert_eq!(bench.store.execution(id).await.expect("read"), None);
     }

@@ -5,9 +5,7 @@ use holdpoint_store::{Deletion, Place};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{
-    auth::Caller, body::Query, limits, problem::Problem, state::WebState, time::rfc3339,
-};
+use crate::{auth::Caller, body::Query, limits, problem::Problem, state::WebState, time::rfc3339};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -75,7 +75,10 @@ impl Caller {
         if self.is_operator() {
             Ok(())
         } else {
-            Err(Problem::forbidden(format!("a {} may not see or do what concerns everybody's conversations", self.role)))
+            Err(Problem::forbidden(format!(
+                "a {} may not see or do what concerns everybody's conversations",
+                self.role
+            )))
         }
     }
 

@@ -19,7 +19,8 @@ async fn what_is_due_is_shown_then_deleted_then_listed() {
         ids.push(seed.id);
     }
     let forever = AgentDef { keep: Some(Keep::Forever), ..AgentDef::builtin() };
-    let kept = Seed::create_with(&world.store, &person(user, "ada"), "Kept", "do it", "claude", forever, true).await;
+    let kept =
+        Seed::create_with(&world.store, &person(user, "ada"), "Kept", "do it", "claude", forever, true).await;
     world.post(&format!("/v1/executions/{}/cancel", kept.id), &token, &json!({})).await.expect(200);
     let going = Seed::create(&world.store, &person(user, "ada"), "Going on", "do it").await;
 
@@ -49,7 +50,10 @@ async fn what_is_due_is_shown_then_deleted_then_listed() {
     }
     let log = world.get("/v1/deletions?limit=2", &token).await.expect(200).json();
     let item = &log["items"][0];
-    assert_eq!((&item["execution"], &item["title"], &item["files_bytes"]), (&json!(ids[2]), &json!("Old 2"), &json!(5)));
+    assert_eq!(
+        (&item["execution"], &item["title"], &item["files_bytes"]),
+        (&json!(ids[2]), &json!("Old 2"), &json!(5))
+    );
     assert!(item["files_deleted_at"].is_string() && item["events"].as_u64() > Some(2), "{item}");
     let cursor = log["next"].as_str().expect("more");
     let rest = world.get(&format!("/v1/deletions?cursor={cursor}"), &token).await.expect(200).json();
