@@ -32,6 +32,9 @@ const LOOKS: usize = 50;
 const REST: Duration = Duration::from_secs(10);
 /// Real conversations answered at each size.
 const ANSWERS: usize = 5;
+/// Bytes in the workspace of a real conversation: beside every size, and to see what size costs.
+const SMALL: u64 = 1_000;
+const LARGE: [u64; 2] = [1_000_000, 100_000_000];
 
 const SCRIPT: &str = r#"
 scenes:
@@ -45,8 +48,10 @@ scenes:
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let agents = "[agents.quick]\nlinger = \"0s\"\n[agents.quick.policy]\nallow = [\"Bash(head *)\", \"Bash(head -c *)\"]\n";
-    let mut server = Server::start(Setup::script(SCRIPT).toml(agents)).await?;
+    let ballast = |bytes: u64| format!("\"Bash(head -c {bytes} /dev/zero > ballast)\"");
+    let allowed = [SMALL].into_iter().chain(LARGE).map(ballast).collect::<Vec<_>>().join(", ");
+    let agents = format!("[agents.quick]\nlinger = \"0s\"\n[agents.quick.policy]\nallow = [{allowed}]\n");
+    let mut server = Server::start(Setup::script(SCRIPT).toml(&agents)).await?;
     println!(
         "| parked | memory (RSS) | CPU at rest | inbox API | list API | inbox page | list page | answer → session up | → tool ran |"
     );
@@ -62,7 +67,7 @@ async fn main() -> Result<()> {
     }
     println!();
     println!("| beside it, in the same run | figure |\n| --- | --- |");
-    for bytes in [1_000_000_u64, 100_000_000] {
+    for bytes in LARGE {
         let (up, ran) = answers(&server, bytes).await?;
         println!("| {} MB workspace: answer → session up | {} |", bytes / 1_000_000, spread(up));
         println!("| {} MB workspace: answer → tool ran | {} |", bytes / 1_000_000, spread(ran));
@@ -155,7 +160,7 @@ async fn measure(server: &Server, size: usize) -> Result<()> {
         }
         pages.push(short(times));
     }
-    let (up, ran) = answers(server, 1_000).await?;
+    let (up, ran) = answers(server, SMALL).await?;
     println!(
         "| {size} | {memory:.1} MB | {cpu:.2} % | {} | {} | {} | {} | {} | {} |",
         pages[0],
@@ -196,7 +201,7 @@ async fn until(events: &mut (impl futures::Stream<Item = Value> + Unpin), kind: 
 
 /// The CLI alone, resuming a session that was parked, from its start to its first answer.
 async fn own_resume(server: &Server) -> Result<Vec<Duration>> {
-    let id = server.ask("quick", "1000").await?;
+    let id = server.ask("quick", &SMALL.to_string()).await?;
     server.hold(&id, "tool", &[]).await?;
     server.until(&id, "parked", |execution| execution["residency"] == "parked").await?;
     let folder = server.data.join("executions").join(&id);

@@ -67,9 +67,15 @@ async fn a_conversation_goes_on_although_its_files_are_gone() -> anyhow::Result<
     assert_eq!(notes(&server, &id), "first\n");
     let events = server.export(&id)?;
     check_log(&events)?;
-    let told = of_kind(&events, "notice").iter().any(|event| event["data"]["text"].to_string().contains("restored"));
+    let told =
+        of_kind(&events, "notice").iter().any(|event| event["data"]["text"].to_string().contains("restored"));
     assert!(told, "{}", server.story(&id).await);
-    assert_eq!(of_kind(&events, "hold_reasked").len(), 1, "the same ask came back: {}", server.story(&id).await);
+    assert_eq!(
+        of_kind(&events, "hold_reasked").len(),
+        1,
+        "the same ask came back: {}",
+        server.story(&id).await
+    );
     assert_eq!(server.upstream_calls(&id)?.len(), 2, "the model was not asked again");
     Ok(())
 }
@@ -102,7 +108,8 @@ async fn a_damaged_checkpoint_is_passed_over_and_said_so() -> anyhow::Result<()>
     assert_eq!(notes(&server, &id).lines().next(), Some("first"));
     let events = server.export(&id)?;
     check_log(&events)?;
-    let told = of_kind(&events, "notice").iter().any(|event| event["data"]["text"].to_string().contains("damaged"));
+    let told =
+        of_kind(&events, "notice").iter().any(|event| event["data"]["text"].to_string().contains("damaged"));
     assert!(told, "{}", server.story(&id).await);
     Ok(())
 }

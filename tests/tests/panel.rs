@@ -176,7 +176,8 @@ async fn the_page_goes_on_by_itself_after_a_restart() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_conversation_branches_off_in_the_browser() -> anyhow::Result<()> {
     let agents = "[agents.quick]\ntitle = \"Quick\"\nlinger = \"0s\"\n";
-    let script = "scenes:\n  - turns:\n      - - text: \"One: {{prompt}}\"\n      - - text: \"Two: {{prompt}}\"\n";
+    let script =
+        "scenes:\n  - turns:\n      - - text: \"One: {{prompt}}\"\n      - - text: \"Two: {{prompt}}\"\n";
     let server = Server::start(Setup::script(script).toml(agents)).await?;
     let link = server.first_link.clone().ok_or_else(|| anyhow::anyhow!("no link"))?;
     let id = server.ask("quick", "begin").await?;

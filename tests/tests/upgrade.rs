@@ -19,7 +19,8 @@ scenes:
 const AGENTS: &str = "[agents.quick]\nlinger = \"0s\"\n";
 
 fn program_of(pid: u32) -> String {
-    std::fs::read_link(format!("/proc/{pid}/exe")).map_or_else(|_| String::new(), |path| path.display().to_string())
+    std::fs::read_link(format!("/proc/{pid}/exe"))
+        .map_or_else(|_| String::new(), |path| path.display().to_string())
 }
 
 #[tokio::test]
@@ -27,7 +28,8 @@ async fn an_upgrade_adopts_live_workers_and_unparks_with_the_new_program() -> an
     let mut server = Server::start(Setup::script(SCRIPT).toml(AGENTS)).await?;
     let warm = server.ask("claude", "warm").await?;
     let parked = server.ask("quick", "parked").await?;
-    let (warm_hold, parked_hold) = (server.hold(&warm, "tool", &[]).await?, server.hold(&parked, "tool", &[]).await?);
+    let (warm_hold, parked_hold) =
+        (server.hold(&warm, "tool", &[]).await?, server.hold(&parked, "tool", &[]).await?);
     server.until(&parked, "parked", |execution| execution["residency"] == "parked").await?;
     let worker = processes::of(&warm, Part::Worker);
 
@@ -89,6 +91,11 @@ async fn a_parked_conversation_goes_on_on_another_machine() -> anyhow::Result<()
 }
 
 fn own_mounts() -> Result<(), String> {
-    let tried = Command::new("unshare").args(["--mount", "true"]).output().map_err(|error| error.to_string())?;
-    if tried.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&tried.stderr).trim().to_owned()) }
+    let tried =
+        Command::new("unshare").args(["--mount", "true"]).output().map_err(|error| error.to_string())?;
+    if tried.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&tried.stderr).trim().to_owned())
+    }
 }

@@ -24,7 +24,7 @@ const S3_RETRIES: usize = 5;
 /// After this long no request to S3 is repeated any more.
 const S3_RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// One request to S3 takes no longer: four megabytes, even over a bad link.
+/// One request to S3 takes no longer: a megabyte, even over a bad link.
 const S3_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An S3-compatible place for checkpoints.
@@ -68,6 +68,7 @@ impl Backend {
             .and_then(|()| std::fs::set_permissions(root, std::fs::Permissions::from_mode(0o700)))
             .map_err(file_error("prepare", root))?;
         let root = root.canonicalize().map_err(file_error("find", root))?;
+        spread(&root.join(crate::blob::BLOBS)).map_err(file_error("prepare", &root))?;
         // A rename is durable only once the file and its folder are synced: without this a power cut
         // could leave a manifest whose blobs are empty.
         let store = LocalFileSystem::new_with_prefix(&root)
@@ -116,7 +117,9 @@ impl Backend {
             // Nobody else gets through the root; this is for whoever copies single files out of it.
             let path = folder.join(key);
             let owner_only = std::fs::Permissions::from_mode(0o600);
-            tokio::fs::set_permissions(&path, owner_only).await.map_err(file_error("protect", path))?;
+            // A sweep may have moved it on.
+            let protected = or_gone(tokio::fs::set_permissions(&path, owner_only).await);
+            protected.map_err(file_error("protect", path))?;
         }
         Ok(())
     }
@@ -168,7 +171,7 @@ impl Backend {
                 let path = folder.join(key);
                 let parent = path.parent().unwrap_or(&folder);
                 let synced = std::fs::File::open(parent).and_then(|folder| folder.sync_all());
-                synced.map_err(file_error("sync", parent))?;
+                or_gone(synced).map_err(file_error("sync", parent))?;
             }
             Ok(())
         })
@@ -176,8 +179,31 @@ impl Backend {
     }
 }
 
+/// Makes the 256 folders of blobs at once: made one by one, each would have to be synced before the
+/// first blob in it is durable.
+fn spread(blobs: &FilePath) -> std::io::Result<()> {
+    if blobs.join("ff").is_dir() {
+        return Ok(());
+    }
+    for first in 0..=255u8 {
+        std::fs::create_dir_all(blobs.join(format!("{first:02x}")))?;
+    }
+    for folder in blobs.ancestors().take(3) {
+        std::fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
 fn object_error(what: &'static str, key: &str) -> impl FnOnce(object_store::Error) -> StoreError {
     move |source| StoreError::Object { what, key: key.to_owned(), source: Box::new(source) }
+}
+
+/// That a file is not there any more is fine.
+fn or_gone(result: std::io::Result<()>) -> std::io::Result<()> {
+    match result {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
 }
 
 fn none_if_missing<T>(result: object_store::Result<T>) -> object_store::Result<Option<T>> {

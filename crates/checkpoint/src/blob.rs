@@ -1,4 +1,4 @@
-//! Blobs: up to four megabytes, named after what they hold, compressed where that pays.
+//! Blobs: up to one megabyte, named after what they hold, compressed where that pays.
 
 use std::{
     collections::HashSet,

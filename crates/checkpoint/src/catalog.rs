@@ -11,7 +11,7 @@ use crate::{
 /// Where manifests are.
 pub(crate) const MANIFESTS: &str = "manifests";
 
-/// Blobs read at the same time: some 16 megabytes.
+/// Blobs read at the same time: some six megabytes.
 pub(crate) const GETS_AT_ONCE: usize = 3;
 
 /// A checkpoint, as its key tells.

@@ -16,9 +16,9 @@ use crate::{
 const LIVE_SHARE: f64 = 0.5;
 
 /// Blobs smaller than this are packs that a small change made.
-const SMALL_PACK_BYTES: u32 = 256 * 1024;
+const SMALL_PACK_BYTES: u32 = 128 * 1024;
 
-/// With more of them they are packed together again: eight megabytes at most.
+/// With more of them they are packed together again: four megabytes at most.
 const MAX_SMALL_PACKS: usize = 32;
 
 /// What the last checkpoint of an execution knows.
@@ -88,7 +88,7 @@ fn usable(body: &Body, present: &[bool]) -> Vec<bool> {
     let repack = body.blobs.iter().filter(is_small).count() > MAX_SMALL_PACKS;
     let usable = body.blobs.iter().zip(&live).zip(present).map(|((blob, live), present)| {
         let living: u64 = live.iter().map(|(_, len)| u64::from(*len)).sum();
-        #[allow(clippy::cast_precision_loss)] // at most four million
+        #[allow(clippy::cast_precision_loss)] // at most a million
         let share = living as f64 / f64::from(blob.len);
         *present && share >= LIVE_SHARE && !(repack && is_small(&blob))
     });

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! manifests/<execution>/<seq>-<incarnation>-<time>-<digest>.json
-//! blobs/sha256/<2 digits>/<62 digits>       up to 4 MiB each, compressed
+//! blobs/sha256/<2 digits>/<62 digits>       up to 1 MiB each, compressed
 //! condemned/<time>/<2 digits>/<62 digits>   named by no manifest, on their way out
 //! ```
 //!
@@ -52,6 +52,9 @@ pub use take::{Facts, MAX_TAKE, Taken, Tree};
 /// nor keeps the processors from everything else. The others wait.
 const AT_ONCE: usize = 2;
 
+/// Where [`Checkpoints::probe`] writes.
+const PROBES: &str = "probes";
+
 /// A place where checkpoints are kept. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
@@ -79,6 +82,17 @@ impl Checkpoints {
 
     fn new(backend: backend::Backend) -> Self {
         Self { backend, suspects: blob::Suspects::default(), turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Writes, reads and deletes an object: whether checkpoints could be kept here at all.
+    ///
+    /// # Errors
+    /// If any of it fails.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        let key = format!("{PROBES}/{}", std::process::id());
+        self.backend.put(&key, "probe".into()).await?;
+        self.backend.get(&key).await?;
+        self.backend.delete(&key).await
     }
 
     /// Waits for one of the few places.

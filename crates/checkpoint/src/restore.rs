@@ -5,6 +5,7 @@ use std::{
     collections::{HashMap, HashSet},
     fs, io,
     os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    panic::resume_unwind,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -12,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
+use rustix::fs::{Timespec, Timestamps};
 use tokio::time::Instant;
 
 use crate::{
@@ -23,9 +24,8 @@ use crate::{
     swap::{self, Place},
 };
 
-/// More files than this are synced with their whole file system at once: one wait for the disk in
-/// place of thousands.
-const SYNC_EACH_UP_TO: usize = 16;
+/// Files synced at the same time: a hundred one after the other take 300 ms, eight at a time 30 ms.
+const SYNCS_AT_ONCE: usize = 8;
 
 /// What was restored, and what it cost.
 #[derive(Clone, Debug)]
@@ -234,43 +234,57 @@ fn write_parts(plain: &Bytes, targets: &[Target]) -> Result<(), RestoreError> {
     Ok(())
 }
 
-/// Modes and times, folders last and from below, since some may not be written to any more; then
-/// everything to disk.
+/// Modes and times, and everything to disk. Folders last and from below: some may not be entered or
+/// written to any more.
 fn finish(manifest: &Manifest, names: &[String], places: &[Place]) -> Result<(), RestoreError> {
-    let trees = || names.iter().zip(places).filter_map(|(name, place)| Some((manifest.tree(name)?, place)));
-    let each = trees().flat_map(|(tree, _)| files_of(tree)).nth(SYNC_EACH_UP_TO).is_none();
-    for (tree, place) in trees() {
-        for file in files_of(tree) {
+    for (name, place) in names.iter().zip(places) {
+        let Some(tree) = manifest.tree(name) else { continue };
+        let files: Vec<&FileEntry> = files_of(tree).collect();
+        side_by_side(&files, |file| {
             let path = file.path.below(&place.staged);
-            finish_file(file, &path, each).map_err(file_error("finish", path))?;
-        }
-        for entry in tree.entries.iter().rev() {
-            let Entry::Folder { path, mode } = entry else { continue };
-            let path = path.below(&place.staged);
-            finish_folder(&path, *mode, each).map_err(file_error("finish", path))?;
-        }
-        if !each {
-            let synced = fs::File::open(&place.parent).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
-            synced.map_err(file_error("sync", &place.parent))?;
-        }
+            finish_file(file, &path).map_err(file_error("finish", path))
+        })?;
+        let folders = tree.entries.iter().rev().filter_map(|entry| match entry {
+            Entry::Folder { path, mode } => Some((path.below(&place.staged), *mode)),
+            _ => None,
+        });
+        let (open, closed): (Vec<_>, Vec<_>) = folders.partition(|(_, mode)| mode & 0o500 == 0o500);
+        let finish =
+            |(path, mode): &(PathBuf, u32)| finish_folder(path, *mode).map_err(file_error("finish", path));
+        side_by_side(&open, finish)?;
+        closed.iter().try_for_each(finish)?;
     }
     Ok(())
 }
 
-fn finish_file(file: &FileEntry, path: &Path, sync: bool) -> io::Result<()> {
-    let written = if sync { Some(fs::File::open(path)?) } else { None };
-    fs::set_permissions(path, fs::Permissions::from_mode(file.mode))?;
+/// Does the same to each, some at a time. One after the other, a file system makes every sync wait
+/// for the disk; side by side it gathers them.
+fn side_by_side<T: Sync>(
+    all: &[T],
+    work: impl Fn(&T) -> Result<(), StoreError> + Sync,
+) -> Result<(), StoreError> {
+    let share = all.len().div_ceil(SYNCS_AT_ONCE).max(1);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> =
+            all.chunks(share).map(|chunk| scope.spawn(|| chunk.iter().try_for_each(&work))).collect();
+        // A panic in one of them goes on here.
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
+}
+
+fn finish_file(file: &FileEntry, path: &Path) -> io::Result<()> {
+    let opened = fs::File::open(path)?;
+    opened.set_permissions(fs::Permissions::from_mode(file.mode))?;
     let time = Timespec {
         tv_sec: file.mtime_ns.div_euclid(1_000_000_000),
         tv_nsec: file.mtime_ns.rem_euclid(1_000_000_000),
     };
-    let times = Timestamps { last_access: time, last_modification: time };
-    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?;
-    written.map_or(Ok(()), |file| file.sync_all())
+    rustix::fs::futimens(&opened, &Timestamps { last_access: time, last_modification: time })?;
+    opened.sync_all()
 }
 
-fn finish_folder(path: &Path, mode: u32, sync: bool) -> io::Result<()> {
+fn finish_folder(path: &Path, mode: u32) -> io::Result<()> {
     let folder = fs::File::open(path)?;
     folder.set_permissions(fs::Permissions::from_mode(mode))?;
-    if sync { folder.sync_all() } else { Ok(()) }
+    folder.sync_all()
 }

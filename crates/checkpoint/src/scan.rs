@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Pieces smaller than this share a blob with others.
-const PACKED_BELOW: usize = 1024 * 1024;
+const PACKED_BELOW: usize = 256 * 1024;
 
 /// A file that is written to while it is read is read this often.
 const READ_ATTEMPTS: usize = 3;

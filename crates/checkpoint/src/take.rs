@@ -26,7 +26,7 @@ use crate::{
 pub const MAX_TAKE: Duration = Duration::from_secs(4 * 60 * 60);
 
 /// Blobs written at the same time. With the one that is being read and the open pack this bounds
-/// the memory of a `take`: some 25 megabytes.
+/// the memory of a `take`: some ten megabytes.
 const PUTS_AT_ONCE: usize = 3;
 
 /// Requests for an object's size under way at the same time.

@@ -132,8 +132,7 @@ impl Inner {
             label: if at_rest { "rest" } else { "hold" }.into(),
             at_ms: u64::try_from(self.now()).unwrap_or_default(),
         };
-        let (workspace, home) =
-            (self.options.layout.workspace(state.id), self.options.layout.home(state.id));
+        let (workspace, home) = (self.options.layout.workspace(state.id), self.options.layout.home(state.id));
         let left_out = HOME_LEFT_OUT.map(str::to_owned);
         let trees = [
             Tree { name: WORKSPACE, path: &workspace, exclude: &[] },
@@ -248,7 +247,11 @@ impl Inner {
     }
 
     /// Restores a checkpoint into the folders of an execution, its own or one that branches off.
-    pub(crate) async fn bring_back(&self, manifest: &Manifest, to: ExecutionId) -> Result<(), CheckpointError> {
+    pub(crate) async fn bring_back(
+        &self,
+        manifest: &Manifest,
+        to: ExecutionId,
+    ) -> Result<(), CheckpointError> {
         let (workspace, home) = (self.options.layout.workspace(to), self.options.layout.home(to));
         let layout = self.options.layout.clone();
         blocking(move || layout.create_execution(to)).await?;

@@ -41,7 +41,10 @@ impl Clock {
             let passed = i64::try_from(at.saturating_duration_since(seen.at).as_millis()).unwrap_or(i64::MAX);
             let jump_ms = (wall - seen.wall).saturating_sub(passed);
             if jump_ms.abs() > JUMP_MS {
-                warn!(jump_ms, "the wall clock has jumped: nothing expires until it has gone on evenly for a minute");
+                warn!(
+                    jump_ms,
+                    "the wall clock has jumped: nothing expires until it has gone on evenly for a minute"
+                );
                 return Some(at);
             }
             seen.jumped.filter(|jumped| at.saturating_duration_since(*jumped) < CONFIRMED_AFTER)

@@ -81,12 +81,12 @@ impl Control {
             Ok(()) => {
                 let idempotency =
                     new.idempotency.map(|(user, key, request)| Idempotency { user, key, request });
-                self.store().create(id, created, new.message, Vec::new(), idempotency).await.map_err(|error| {
-                    match error {
+                self.store().create(id, created, new.message, Vec::new(), idempotency).await.map_err(
+                    |error| match error {
                         StoreError::IdempotencyConflict { .. } => ForkError::IdempotencyMismatch,
                         error => ForkError::Store(error),
-                    }
-                })
+                    },
+                )
             }
             Err(error) => Err(ForkError::Damaged(error)),
         };
@@ -98,7 +98,8 @@ impl Control {
         match outcome? {
             CreateOutcome::New(execution) => Ok(Started { execution, existed: false }),
             CreateOutcome::Existing(earlier) => {
-                let execution = self.store().execution(earlier).await?.ok_or(ForkError::IdempotencyMismatch)?;
+                let execution =
+                    self.store().execution(earlier).await?.ok_or(ForkError::IdempotencyMismatch)?;
                 Ok(Started { execution, existed: true })
             }
         }

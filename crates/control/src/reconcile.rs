@@ -46,6 +46,11 @@ const INTERRUPT_AGAIN_MS: i64 = 3_000;
 /// How long an agent that says itself when it is done waits for a background task that gives no sign.
 const BACKGROUND_PATIENCE_MS: i64 = 30 * 60 * 1000;
 
+/// The CLI writes its transcript a moment after it has said something. A session is parked only when what
+/// it waits for is on disk, looked for so often, but not longer than so long after its last sign of life.
+const FLUSH_LOOK_EVERY: Duration = Duration::from_millis(50);
+const FLUSH_PATIENCE_MS: i64 = 5_000;
+
 /// When others wait for a place, an execution that waits for people keeps its worker only so long.
 const MIN_LINGER_MS: i64 = 2_000;
 
@@ -257,10 +262,24 @@ impl Inner {
             self.checkpoint_soon(&state);
         }
         if self.should_park(&state) {
+            if !self.is_on_disk(&state).await && self.now() - state.updated_at < FLUSH_PATIENCE_MS {
+                self.look_again(id, FLUSH_LOOK_EVERY);
+                return Ok(());
+            }
             info!(execution = %id, "parking: everything waits for people");
             self.end_worker(&state, Gone::Parked).await;
         }
         Ok(())
+    }
+
+    fn look_again(self: &Arc<Self>, id: ExecutionId, after: Duration) {
+        let inner = Arc::clone(self);
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = inner.stopping.cancelled() => {}
+                () = tokio::time::sleep(after) => inner.look_at(id),
+            }
+        });
     }
 
     async fn meet(self: &Arc<Self>, state: &Execution, need: Need) -> Result<(), ApplyError> {
@@ -330,7 +349,9 @@ impl Inner {
         match self.launch(&started).await {
             Ok(()) => Ok(()),
             Err(LaunchError::Store(error)) => Err(ApplyError::Store(error)),
-            Err(problem @ (LaunchError::Prepare { .. } | LaunchError::Restore(_) | LaunchError::Engine(_))) => {
+            Err(
+                problem @ (LaunchError::Prepare { .. } | LaunchError::Restore(_) | LaunchError::Engine(_)),
+            ) => {
                 error!(execution = %state.id, %problem, "failed to start a worker");
                 self.worker_gone(&started, Gone::Lost { reason: problem.to_string() }).await
             }
@@ -348,13 +369,7 @@ impl Inner {
             not_before.remove(&state.id);
             return true;
         }
-        let (inner, id) = (Arc::clone(self), state.id);
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = inner.stopping.cancelled() => {}
-                () = tokio::time::sleep(Duration::from_millis(u64::try_from(at - now).unwrap_or(0))) => inner.look_at(id),
-            }
-        });
+        self.look_again(state.id, Duration::from_millis(u64::try_from(at - now).unwrap_or(0)));
         false
     }
 

@@ -100,6 +100,29 @@ impl Inner {
     }
 }
 
+impl Inner {
+    /// Whether the session's transcript holds what it waits for: its asks, or the end of its turn
+    /// (invariant 10). What cannot be read is not there.
+    pub(crate) async fn is_on_disk(&self, state: &Execution) -> bool {
+        let config = Layout::claude_config(&self.options.layout.home(state.id));
+        let session = state.session.0;
+        // A subagent's asks are in a transcript of its own.
+        let asked: Vec<String> = state
+            .open_holds()
+            .filter(|hold| hold.subject.agent_id.is_none())
+            .filter_map(|hold| hold.subject.tool_use_id.clone())
+            .collect();
+        let at_rest = state.turn.is_none();
+        let found = blocking(move || {
+            let Some(path) = transcript::find(&config, session) else { return Ok(false) };
+            let transcript = transcript::Transcript::read(&path)?;
+            let has_asked = asked.iter().all(|call| transcript.contains_tool_use(call));
+            Ok(has_asked && (!at_rest || transcript.closing_answer().is_some()) && !transcript.torn)
+        });
+        found.await.unwrap_or(false)
+    }
+}
+
 /// What the CLI writes for a call whose outcome it does not know either.
 fn is_made_up(content: &str) -> bool {
     content.contains("outcome is unknown") || content.contains("stream closed")

@@ -345,11 +345,16 @@ mod tests {
     #[test]
     fn by_default_only_reading_in_the_working_directory_is_not_asked_for() {
         let policy = Policy::default();
-        let verdict = |tool: &str, place| policy.verdict(tool, &json!({"file_path": "/x", "path": "/x"}), place);
+        let verdict =
+            |tool: &str, place| policy.verdict(tool, &json!({"file_path": "/x", "path": "/x"}), place);
         for tool in ["Read", "Glob", "Grep"] {
             assert!(matches!(verdict(tool, Some("./x")), Verdict::Allow(_)), "{tool}");
             assert_eq!(verdict(tool, None), Verdict::Ask, "{tool} elsewhere");
-            assert_eq!(verdict(tool, Some("~/.claude.json")), Verdict::Ask, "{tool} of the session's own settings");
+            assert_eq!(
+                verdict(tool, Some("~/.claude.json")),
+                Verdict::Ask,
+                "{tool} of the session's own settings"
+            );
         }
         assert_eq!(verdict("Write", Some("./x")), Verdict::Ask);
     }

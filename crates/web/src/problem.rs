@@ -193,7 +193,8 @@ impl From<ForkError> for Problem {
                 "no_checkpoint",
                 "no conversation can branch off there",
                 if possible.is_empty() {
-                    "there is no checkpoint yet at which a turn was over; wait until the agent rests".to_owned()
+                    "there is no checkpoint yet at which a turn was over; wait until the agent rests"
+                        .to_owned()
                 } else {
                     "name one of `possible` in `seq`, or leave it out for the last".to_owned()
                 },

@@ -20,7 +20,7 @@ async fn a_change_costs_what_changed() {
     }
     bench.put("large.bin", dice.content(9 * MIB));
     let first = bench.take(1).await;
-    assert_eq!((first.files_read, first.blobs_written), (51, 4), "one pack and three chunks");
+    assert_eq!((first.files_read, first.blobs_written), (51, 10), "one pack and nine chunks");
 
     bench.put("src/7.txt", "changed");
     let second = bench.take(2).await;
@@ -129,7 +129,7 @@ async fn a_lost_blob_does_not_spoil_what_is_taken_later() {
     ];
     for (n, damage) in damage.into_iter().enumerate() {
         let bench = Bench::new();
-        bench.put("a", Dice(1).content(2 * MIB));
+        bench.put("a", Dice(1).content(MIB));
         bench.put("b", Dice(2).content(1_000));
         let first = bench.take(1).await.manifest;
         let blobs: HashSet<_> = bench.blobs().into_iter().collect();
@@ -144,15 +144,15 @@ async fn a_lost_blob_does_not_spoil_what_is_taken_later() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_that_will_not_hold_still_are_told() {
+#[test]
+fn files_that_will_not_hold_still_are_told() {
     let bench = Bench::new();
     bench.put("quiet", "quiet");
     bench.put("growing", Dice(1).content(4 * MIB));
     let stop = AtomicBool::new(false);
     let growing = bench.workspace().join("growing");
     let fleeting = bench.workspace().join("fleeting");
-    let (manifest, picture) = std::thread::scope(|scope| {
+    let manifest = std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut file = fs::File::options().append(true).open(&growing).expect("open");
             while !stop.load(Ordering::Relaxed) {
@@ -161,24 +161,21 @@ async fn files_that_will_not_hold_still_are_told() {
                 fs::remove_file(&fleeting).expect("remove");
             }
         });
-        let done = tokio::task::block_in_place(|| {
-            tokio::runtime::Handle::current().block_on(async {
-                let manifest = bench.take(1).await.manifest;
-                let picture = bench.picture(&manifest).await;
-                (manifest, picture)
-            })
+        // On a busy machine the writer may be kept from writing during all three attempts.
+        let changed = (1..200).map(|seq| block_on(bench.take(seq)).manifest).find(|manifest| {
+            let (notes, _) = manifest.notes();
+            assert!(notes.iter().all(|note| note.path != "quiet"), "{notes:?}");
+            notes.iter().any(|note| note.path == "growing" && note.what == NoteKind::Changed)
         });
         stop.store(true, Ordering::Relaxed);
-        done
+        changed.expect("a take that saw it change")
     });
-    let (notes, _) = manifest.notes();
-    assert!(notes.iter().any(|note| note.path == "growing" && note.what == NoteKind::Changed), "{notes:?}");
-    assert!(notes.iter().all(|note| note.path != "quiet"), "{notes:?}");
+    let picture = block_on(bench.picture(&manifest));
     let Node::File { content, .. } = &picture[b"growing".as_slice()] else { panic!("{picture:?}") };
     assert!(fs::read(&growing).expect("read").starts_with(content), "what is kept was there once");
     // And it is read again, once it rests.
-    assert!(bench.take(2).await.files_read >= 1);
-    assert_eq!(bench.take(3).await.files_read, 0);
+    assert!(block_on(bench.take(1_000)).files_read >= 1);
+    assert_eq!(block_on(bench.take(1_001)).files_read, 0);
 }
 
 #[tokio::test]

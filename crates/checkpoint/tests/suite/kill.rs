@@ -34,7 +34,7 @@ fn tree(which: u64, step: u64) -> Picture {
     for n in 0..12 {
         file(format!("file {n}"), which + n * 1_000 + (step + n) / 6, 3_000);
     }
-    file("large".to_owned(), which + step / 3, (4 << 20) + 5_000);
+    file("large".to_owned(), which + step / 3, (1 << 20) + 5_000);
     file(format!("only in {step}"), step, 10);
     picture.insert(b"folder".to_vec(), Node::Folder { mode: 0o755 });
     picture.insert(b"folder/link".to_vec(), Node::Link(format!("../file {}", step % 12).into_bytes()));

@@ -2,6 +2,7 @@
 
 mod copy;
 mod damage;
+mod disk;
 mod hostile;
 mod incremental;
 mod kill;

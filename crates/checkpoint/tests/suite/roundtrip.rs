@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use crate::support::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn any_tree_comes_back_equal(before in any_tree(), after in any_tree()) {
@@ -158,6 +158,16 @@ async fn times_and_modes_come_back_and_nobody_else_can_read_the_store() {
     for file in files_below(&bench.path("store")) {
         assert_eq!(mode(&file), 0o600, "{}", file.display());
     }
+}
+
+#[tokio::test]
+async fn a_place_can_be_tried_out() {
+    let bench = Bench::new();
+    bench.store.probe().await.expect("probe");
+    assert!(files_below(&bench.path("store")).is_empty());
+    fs::remove_dir_all(bench.path("store")).expect("remove");
+    fs::write(bench.path("store"), "in the way").expect("write");
+    bench.store.probe().await.expect_err("no folder any more");
 }
 
 #[tokio::test]

@@ -116,10 +116,11 @@ pub(crate) fn any_tree() -> impl Strategy<Value = Picture> {
     let name = name.prop_filter("is itself or its parent", |name| name != b"." && name != b"..");
     let path = prop::collection::vec(name, 1..8);
     let size = prop_oneof![
-        2 => Just(0usize),
-        20 => 1usize..3_000,
-        3 => (1usize << 20) - 2..(1 << 20) + 2,
-        1 => (4usize << 20) - 1..(9 << 20),
+        6 => Just(0usize),
+        60 => 1usize..3_000,
+        2 => (256usize << 10) - 1..(256 << 10) + 2,
+        2 => (1usize << 20) - 1..(1 << 20) + 2,
+        1 => (1usize << 20)..(3 << 20),
     ];
     let mode = prop::sample::select(vec![0o644, 0o755, 0o600, 0o400, 0o777, 0o664]);
     let folder_mode = prop::sample::select(vec![0o755, 0o700, 0o500, 0o777]);

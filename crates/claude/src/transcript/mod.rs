@@ -120,7 +120,8 @@ impl Transcript {
     /// it asks the model again.
     pub fn closing_answer(&self) -> Option<u64> {
         let spoken = |entry: &&Entry| {
-            !entry.is_sidechain && (entry.kind == "assistant" || entry.kind == "user" || entry.user_message.is_some())
+            !entry.is_sidechain
+                && (entry.kind == "assistant" || entry.kind == "user" || entry.user_message.is_some())
         };
         let last = self.entries.iter().rev().find(spoken).filter(|last| last.kind == "assistant")?;
         let of_it = |entry: &&Entry| entry.kind == "assistant" && entry.message_id == last.message_id;
@@ -223,7 +224,9 @@ mod tests {
 
     #[test]
     fn a_message_that_reached_a_running_turn_is_one() {
-        let line = format!(r#"{{"type":"attachment","uuid":"22222222-2222-4222-8222-222222222222","attachment":{{"type":"queued_command","prompt":"x","source_uuid":"{SENT}"}}}}"#);
+        let line = format!(
+            r#"{{"type":"attachment","uuid":"22222222-2222-4222-8222-222222222222","attachment":{{"type":"queued_command","prompt":"x","source_uuid":"{SENT}"}}}}"#
+        );
         let transcript = Transcript::parse(line.as_bytes());
         assert!(transcript.contains_user_message(SENT.parse().unwrap()));
         assert!(!transcript.contains_user_message("22222222-2222-4222-8222-222222222222".parse().unwrap()));
@@ -232,10 +235,14 @@ mod tests {
     #[test]
     fn a_closing_answer_is_one_without_calls() {
         let user = format!(r#"{{"type":"user","uuid":"{SENT}","message":{{"content":"hi"}}}}"#);
-        let block = |id: &str, block: &str| format!(r#"{{"type":"assistant","message":{{"id":"{id}","content":[{block}]}}}}"#);
-        let (text, call) = (r#"{"type":"text","text":"x"}"#, r#"{"type":"tool_use","id":"t1","name":"Bash","input":{}}"#);
+        let block = |id: &str, block: &str| {
+            format!(r#"{{"type":"assistant","message":{{"id":"{id}","content":[{block}]}}}}"#)
+        };
+        let (text, call) =
+            (r#"{"type":"text","text":"x"}"#, r#"{"type":"tool_use","id":"t1","name":"Bash","input":{}}"#);
         let note = r#"{"type":"last-prompt"}"#.to_owned();
-        let closing = |lines: &[String]| Transcript::parse((lines.join("\n") + "\n").as_bytes()).closing_answer();
+        let closing =
+            |lines: &[String]| Transcript::parse((lines.join("\n") + "\n").as_bytes()).closing_answer();
         let first = user.len() as u64 + 1;
         assert_eq!(closing(&[user.clone(), block("m", text), block("m", text), note.clone()]), Some(first));
         assert_eq!(closing(&[user.clone(), block("m", text), block("m", call), note.clone()]), None);

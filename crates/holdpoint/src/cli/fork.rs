@@ -36,7 +36,9 @@ pub(super) async fn run(args: ForkArgs, context: &Context) -> anyhow::Result<()>
         }
         let points = page["items"].as_array().cloned().unwrap_or_default();
         if points.is_empty() {
-            return Ok(term::line("There is no point to go on from yet: the first is where a turn is over.")?);
+            return Ok(term::line(
+                "There is no point to go on from yet: the first is where a turn is over.",
+            )?);
         }
         let mut table = Table::new(&["point", "files", "size"]);
         for point in &points {
@@ -49,12 +51,16 @@ pub(super) async fn run(args: ForkArgs, context: &Context) -> anyhow::Result<()>
         term::line(&table.to_string())?;
         return Ok(term::line(&format!("→ holdpoint fork {} \"MESSAGE\" --at POINT", short(&id)))?);
     };
-    let answer =
-        api.post(&format!("/v1/executions/{id}/fork"), &json!({ "seq": args.at, "message": message })).await?;
+    let answer = api
+        .post(&format!("/v1/executions/{id}/fork"), &json!({ "seq": args.at, "message": message }))
+        .await?;
     if context.json {
         return term::json(&answer);
     }
     let new = answer["id"].as_str().unwrap_or_default();
     term::line(&format!("{new}  {}", answer["url"].as_str().unwrap_or_default()))?;
-    Ok(term::line(&format!("→ holdpoint logs {} --follow", new.get(new.len().saturating_sub(8)..).unwrap_or(new)))?)
+    Ok(term::line(&format!(
+        "→ holdpoint logs {} --follow",
+        new.get(new.len().saturating_sub(8)..).unwrap_or(new)
+    ))?)
 }

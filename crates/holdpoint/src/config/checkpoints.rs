@@ -69,7 +69,9 @@ impl CheckpointStore {
             secret: set(secret)?,
         };
         Checkpoints::s3(&settings).map_err(|error| {
-            Failure::new("checkpoints cannot be kept in the bucket of [checkpoints]").exit(Exit::Config).why(error)
+            Failure::new("checkpoints cannot be kept in the bucket of [checkpoints]")
+                .exit(Exit::Config)
+                .why(error)
         })
     }
 }

@@ -148,7 +148,9 @@ pub async fn run(plan: Plan, stop: CancellationToken, ready: impl FnOnce(&Runnin
         async move { control.run().await }
     });
     if plan.config.base_url.is_none() && !channels.is_empty() {
-        warn!("notifications link to {public}: set `base_url` to where people reach the panel from elsewhere");
+        warn!(
+            "notifications link to {public}: set `base_url` to where people reach the panel from elsewhere"
+        );
     }
     let mut announcer = tokio::spawn({
         let (control, outlets) = (control.clone(), Outlets { channels, base_url: public });

@@ -323,7 +323,13 @@ impl Execution {
         if self.is_repeatable(hold, &decision.answer) {
             return voided("this may be repeated");
         }
-        self.indeterminate(hold, decision, None, "the worker was lost between the answer and the tool's result", ctx)
+        self.indeterminate(
+            hold,
+            decision,
+            None,
+            "the worker was lost between the answer and the tool's result",
+            ctx,
+        )
     }
 
     /// What a fenced worker still has to tell never goes into the log, but it can make a hold

@@ -133,11 +133,7 @@ impl Execution {
             );
         }
         let kind = HoldKind::of_tool(&subject.tool);
-        let verdict = self.definition.policy.verdict(
-            &subject.tool,
-            &subject.input,
-            subject.place.as_deref(),
-        );
+        let verdict = self.definition.policy.verdict(&subject.tool, &subject.input, subject.place.as_deref());
         let hold = Hold {
             id,
             kind,

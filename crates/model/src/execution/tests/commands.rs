@@ -316,7 +316,8 @@ fn a_used_up_budget_is_told_as_one() {
 /// because what the agent had asked for was repeatable.
 #[test]
 fn what_was_released_must_be_repeatable_not_what_was_asked() {
-    let policy = Policy { ask: vec![], repeatable: vec![Rule::new("Bash", Some("git status"))], ..Policy::default() };
+    let policy =
+        Policy { ask: vec![], repeatable: vec![Rule::new("Bash", Some("git status"))], ..Policy::default() };
     for (edit, indeterminate) in [(None, false), (Some(bash("git push")), true)] {
         let mut run = Run::working(AgentDef { policy: policy.clone(), ..AgentDef::builtin() });
         run.fact(asks("a", "Bash", bash("git status")));

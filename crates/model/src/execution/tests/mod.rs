@@ -209,7 +209,14 @@ fn bash(command: &str) -> Value {
 }
 
 fn asks(call: &str, tool: &str, input: Value) -> Fact {
-    Fact::Asked { tool_use_id: call.into(), tool: tool.into(), input, place: None, description: None, agent_id: None }
+    Fact::Asked {
+        tool_use_id: call.into(),
+        tool: tool.into(),
+        input,
+        place: None,
+        description: None,
+        agent_id: None,
+    }
 }
 
 /// A subagent asks.

@@ -162,10 +162,9 @@ fn fact_of(step: FactStep, run: &Run) -> Option<Fact> {
         FactStep::Result { call: n } => result_of(&call(n)),
         FactStep::Idle => Fact::Idle,
         FactStep::Background { running } => Fact::Background { running: u32::from(running) },
-        FactStep::TurnEnded { ok, status } => Fact::TurnEnded(TurnResult {
-            api_status: status.then_some(401),
-            ..turn(ok)
-        }),
+        FactStep::TurnEnded { ok, status } => {
+            Fact::TurnEnded(TurnResult { api_status: status.then_some(401), ..turn(ok) })
+        }
         FactStep::Fatal => Fact::Fatal { error: problem() },
     })
 }

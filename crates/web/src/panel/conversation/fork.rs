@@ -51,7 +51,9 @@ async fn points(state: &WebState, known: &Execution) -> Result<Vec<Point>, PageE
     let mut points: Vec<Point> = Vec::new();
     for (seq, checkpoint) in found {
         let last = turns.iter().rev().find(|turn| turn.seq <= checkpoint.at);
-        let Some((turn, EventBody::TurnEnded(result))) = last.map(|turn| (turn, &turn.body)) else { continue };
+        let Some((turn, EventBody::TurnEnded(result))) = last.map(|turn| (turn, &turn.body)) else {
+            continue;
+        };
         // One checkpoint for each turn is enough to choose from: the last.
         points.retain(|point| point.at != turn.at);
         points.push(Point { seq, at: turn.at, said: result.text.clone() });
@@ -70,7 +72,12 @@ async fn show(
     let points = points(state, known).await?;
     let chosen = chosen.or(points.last().map(|point| point.seq));
     let open = inbox::count_for(state, caller).await?;
-    let page = Page { title: "Go on from an earlier point", name: "fork", caller: Some(caller), open_holds: Some(open) };
+    let page = Page {
+        title: "Go on from an earlier point",
+        name: "fork",
+        caller: Some(caller),
+        open_holds: Some(open),
+    };
     let mut response = page.show(&html! {
         main #main .narrow {
             p.eyebrow { a href={ "/executions/" (known.id) } { (known.title) } }
