@@ -1,4 +1,4 @@
-//! What tests need on the machine: the real Claude CLI, and a real browser.
+//! What tests need on the machine: the real Claude CLI, a real browser, and an S3 server.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,13 +9,29 @@ use anyhow::{bail, ensure};
 
 use crate::run;
 
+/// The S3 server, as Python's package index has it.
+const MOTO: &str = "moto[server]==5.2.5";
+
 /// Where tests look for the CLI, below the target folder.
 const CLI_FOLDER: &str = "test-tools/claude-2.1.330";
 
 /// Installs what is missing.
 pub(crate) fn install() -> anyhow::Result<()> {
     claude()?;
-    chromium()
+    chromium()?;
+    moto()
+}
+
+/// An S3 server for the tests of checkpoints, below the target folder.
+fn moto() -> anyhow::Result<()> {
+    let folder = target_dir()?.join("test-tools/moto");
+    if folder.join("moto").is_dir() {
+        return Ok(());
+    }
+    let mut command = Command::new("python3");
+    command.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]);
+    command.args(["--target"]).arg(&folder).arg(MOTO).stdin(Stdio::null());
+    run::program(command, &format!("python3 -m pip install {MOTO}"))
 }
 
 /// By the program's own installer, so that it is used every time.
