@@ -70,6 +70,13 @@ mod tests {
         }
         child.kill().expect("kill");
         assert_eq!(found, [Left { worker, pid }]);
+        // It dies when its turn on the processor comes, and stays a zombie until it is waited for.
+        for _ in 0..1_000 {
+            if of(&data).is_empty() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
         assert_eq!(of(&data), [], "a zombie is over");
         child.wait().expect("wait");
     }
