@@ -116,6 +116,10 @@ pub(crate) fn settle_places(places: &[Place]) -> Result<(), RestoreError> {
         for left in [&place.staged, &place.aside] {
             remove_tree(left).map_err(file_error("remove", left))?;
         }
+        let draft = draft(&place.journal);
+        if draft.exists() {
+            fs::remove_file(&draft).map_err(file_error("remove", draft))?;
+        }
     }
     Ok(())
 }
@@ -141,13 +145,17 @@ pub(crate) fn commit(places: &[Place]) -> Result<(), RestoreError> {
 }
 
 fn write_journal(journal: &Path, parent: &Path, lines: &[Journaled]) -> io::Result<()> {
-    let mut draft = journal.as_os_str().to_owned();
-    draft.push("~");
+    let draft = draft(journal);
     let mut file = fs::File::create(&draft)?;
     io::Write::write_all(&mut file, &serde_json::to_vec(lines)?)?;
     file.sync_all()?;
     fs::rename(&draft, journal)?;
     sync_folder(parent)
+}
+
+/// A journal that is not whole yet.
+fn draft(journal: &Path) -> PathBuf {
+    journal.with_extension("json~")
 }
 
 fn swap(pairs: &[(&Place, u64)], journal: &Path) -> Result<(), RestoreError> {

@@ -175,7 +175,9 @@ fn files_that_will_not_hold_still_are_told() {
     assert!(fs::read(&growing).expect("read").starts_with(content), "what is kept was there once");
     // And it is read again, once it rests.
     assert!(block_on(bench.take(1_000)).files_read >= 1);
-    assert_eq!(block_on(bench.take(1_001)).files_read, 0);
+    // Once more may what shared a pack with attempts that were given up.
+    block_on(bench.take(1_001));
+    assert_eq!(block_on(bench.take(1_002)).files_read, 0);
 }
 
 #[tokio::test]
