@@ -30,6 +30,8 @@ const SEEDED_AT_ONCE: usize = 256;
 /// How often a page is asked for, and how long the server is watched at rest.
 const LOOKS: usize = 50;
 const REST: Duration = Duration::from_secs(10);
+/// Hundredths of a second in two seconds that count as being at rest.
+const QUIET_TICKS: u64 = 10;
 /// Real conversations answered at each size.
 const ANSWERS: usize = 5;
 /// Bytes in the workspace of a real conversation: beside every size, and to see what size costs.
@@ -143,7 +145,16 @@ async fn parked(store: Arc<Store>, n: usize) -> Result<()> {
 
 async fn measure(server: &Server, size: usize) -> Result<()> {
     let pid = server.pid().context("running")?;
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // What was written behind its back it has to catch up with first.
+    let mut before = processes::cpu_ticks(pid)?;
+    for _ in 0..60 {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let now = processes::cpu_ticks(pid)?;
+        if now - before <= QUIET_TICKS {
+            break;
+        }
+        before = now;
+    }
     let before = processes::cpu_ticks(pid)?;
     tokio::time::sleep(REST).await;
     #[allow(clippy::cast_precision_loss)]

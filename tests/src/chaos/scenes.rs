@@ -91,12 +91,19 @@ scenes:
 @TAIL@
 "#;
 
-/// Turns for messages that come when the scene itself is over.
+/// Turns for messages that come when the scene itself is over. A message that reaches a turn which is being
+/// taken up again makes of the rest of that turn the beginning of its own, so each has some steps to spare.
 const TAIL: &str = r#"
       - - {text: "Heard {{id}}: {{prompt}}", delay: 4, chunk: 6}
+        - {text: "More on that {{id}}."}
+        - {text: "And more {{id}}."}
       - - {text: "Heard as well {{id}}: {{prompt}}"}
+        - {text: "More on that, too {{id}}."}
+        - {text: "And more, too {{id}}."}
       - - {text: "And heard {{id}}: {{prompt}}"}
+        - {text: "More again {{id}}."}
       - - {text: "Still listening {{id}}: {{prompt}}"}
+        - {text: "More once again {{id}}."}
 "#;
 
 /// The script for a folder that nobody's workspace is in.

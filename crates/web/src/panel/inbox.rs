@@ -38,7 +38,7 @@ fn filter_for(caller: &Caller) -> HoldFilter {
 /// How many wait for this person; of one's own no more than a page of them are counted.
 pub(super) async fn count_for(state: &WebState, caller: &Caller) -> Result<usize, Problem> {
     if caller.role.may_decide(false) {
-        let open = state.store().counts().await?.open_holds;
+        let open = state.store().open_holds().await?;
         return Ok(usize::try_from(open).unwrap_or(usize::MAX));
     }
     let rows = state.store().holds(&filter_for(caller), limits::MAX_PAGE).await?;
