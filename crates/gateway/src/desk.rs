@@ -3,7 +3,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use holdpoint_model::{CallId, ExecutionId, Incarnation};
@@ -20,6 +23,8 @@ pub(crate) struct Desk {
 #[derive(Debug, Default)]
 struct Inner {
     in_flight: Vec<(Asked, watch::Receiver<()>)>,
+    /// Questions that left the list with an answer so far: what was read of the record before may lack it.
+    answered: u64,
     deliveries: HashMap<ExecutionId, Deliveries>,
 }
 
@@ -69,6 +74,7 @@ impl Asked {
 pub(crate) struct InFlight {
     desk: Desk,
     asked: Asked,
+    is_answered: AtomicBool,
     _done: watch::Sender<()>,
 }
 
@@ -76,6 +82,7 @@ impl InFlight {
     /// The answer is about to be recorded as `id`, and is on its way to whoever asked.
     pub(crate) fn answered(&self, id: CallId) {
         self.desk.take(id, &self.asked);
+        self.is_answered.store(true, Ordering::Relaxed);
     }
 }
 
@@ -84,6 +91,7 @@ impl Drop for InFlight {
         let mut inner = self.desk.lock();
         if let Some(at) = inner.in_flight.iter().position(|(asked, _)| *asked == self.asked) {
             inner.in_flight.swap_remove(at);
+            inner.answered += u64::from(self.is_answered.load(Ordering::Relaxed));
         }
     }
 }
@@ -101,6 +109,11 @@ impl AlreadyAsked {
 }
 
 impl Desk {
+    /// How many questions have been answered so far, and their answers recorded.
+    pub(crate) fn answered(&self) -> u64 {
+        self.lock().answered
+    }
+
     /// Enters a question that goes upstream.
     pub(crate) fn ask(&self, asked: Asked) -> Result<InFlight, AlreadyAsked> {
         let mut inner = self.lock();
@@ -110,7 +123,7 @@ impl Desk {
         }
         let (sender, receiver) = watch::channel(());
         inner.in_flight.push((asked.clone(), receiver));
-        Ok(InFlight { desk: self.clone(), asked, _done: sender })
+        Ok(InFlight { desk: self.clone(), asked, is_answered: AtomicBool::new(false), _done: sender })
     }
 
     /// Takes a recorded response for delivery to a thread; false when another one has it.

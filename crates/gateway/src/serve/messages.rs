@@ -80,6 +80,7 @@ async fn decide(
     let root = thread::root(request);
     let Ticket { execution, incarnation, .. } = *ticket;
     loop {
+        let answered = gateway.desk.answered();
         let record =
             if thread.is_replayed() { gateway.recorder.current_turn(execution).await? } else { Vec::new() };
         let taken = gateway.desk.taken(execution, incarnation, thread);
@@ -96,10 +97,8 @@ async fn decide(
             Plan::Upstream(place) => match gateway.desk.ask(asked(place.clone())) {
                 Ok(in_flight) => {
                     // The same question may have been answered between the look at the record and the
-                    // entry here.
-                    if thread.is_replayed()
-                        && gateway.recorder.current_turn(execution).await?.len() != record.len()
-                    {
+                    // entry here: an answer is recorded before its question leaves the desk.
+                    if thread.is_replayed() && gateway.desk.answered() != answered {
                         continue;
                     }
                     return Ok(Decided::Upstream(asked(place), in_flight));

@@ -204,7 +204,15 @@ impl Execution {
             EventBody::ExecutionCancelled { by } => {
                 self.outcome = Some(Outcome::Cancelled { by: by.clone() })
             }
-            hold_event => self.apply_to_hold(event.at, hold_event),
+            hold_event => {
+                if let EventBody::HoldAnswered { decision, .. } = hold_event
+                    && decision.by.user.is_some()
+                {
+                    // With something new to hand over it is no longer the same attempt again.
+                    self.losses_in_a_row = 0;
+                }
+                self.apply_to_hold(event.at, hold_event);
+            }
         }
     }
 

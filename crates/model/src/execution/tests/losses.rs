@@ -85,7 +85,10 @@ fn a_message_that_was_on_its_way_is_sent_again_once() {
 
 #[test]
 fn losses_without_progress_end_it_and_leave_nothing_open() {
-    let mut run = Run::working(AgentDef::builtin());
+    // Policy answers here: what a person decides is progress.
+    let mut definition = AgentDef::builtin();
+    definition.policy.allow.push(crate::Rule::new("Bash", Some("make")));
+    let mut run = Run::working(definition);
     for n in 1..MAX_LOSSES_IN_A_ROW {
         run.lose();
         assert_eq!(run.execution.losses_in_a_row, n);
@@ -94,7 +97,6 @@ fn losses_without_progress_end_it_and_leave_nothing_open() {
     // The last loss also cuts a release short, which opens a hold: it must not outlive the end.
     run.fact(asks("a", "Bash", bash("make")));
     let hold = run.hold_of("a").id;
-    run.decide(hold, allow()).expect("decided");
     run.release(hold);
     run.fact(Fact::AnswerWritten { hold });
     let end = run.lose();
@@ -210,4 +212,14 @@ fn what_a_fenced_worker_still_tells_can_make_a_hold_indeterminate() {
     run.release(again.id);
     // Its successor is at it already: that it may have run twice is all that can be said.
     assert_eq!(kinds(&run.does(Command::WrittenAfterAll { hold: again.id })), ["notice"]);
+}
+
+/// The bug this stands for: somebody who went on deciding while workers were killed was told that it
+/// could not go on.
+#[test]
+fn what_a_person_decides_forgives_losses() {
+    let (mut run, hold) = Run::asking(AgentDef::builtin(), "a");
+    run.lose();
+    run.decide(hold, allow()).expect("decided");
+    assert_eq!(run.execution.losses_in_a_row, 0);
 }
