@@ -29,7 +29,8 @@ pub(crate) struct Cleared {
 
 /// Checks and prepares. In the order in which an operator would look.
 pub(crate) fn check(options: &Options, path_variable: Option<&OsString>) -> Result<Cleared, SpawnError> {
-    let cli = find_cli(&options.cli, path_variable)?;
+    let cli =
+        if options.through.is_empty() { find_cli(&options.cli, path_variable)? } else { options.cli.clone() };
     if !options.cwd.is_dir() {
         return Err(SpawnError::CwdMissing { path: options.cwd.clone() });
     }

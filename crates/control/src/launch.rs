@@ -7,19 +7,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use holdpoint_engine::{StartWorker, WorkerId};
+use holdpoint_engine::{StartWorker, WorkerId, container::SESSION_FOLDER};
 use holdpoint_model::{
     Digest, Execution,
     event::{EventBody, ToolResult},
-    wire::{WIRE_VERSION, WorkerSpec, block_digest},
+    wire::{Bridge, WIRE_VERSION, WorkerSpec, block_digest},
 };
 use holdpoint_store::StoreError;
 use thiserror::Error;
 
-use crate::{Inner, Purpose, commands::blocking, layout::create_private};
+use crate::{Inner, Layout, Purpose, commands::blocking, layout::create_private};
 
 /// The name of the specification in a worker's run folder.
 const SPEC_FILE: &str = "spec.json";
+
+/// The name of the file in a worker's run folder where its bridge writes what people should know.
+const NOTES_FILE: &str = "notes.jsonl";
 
 /// Events read at once while a turn is gathered.
 const BLOCKS_AT_ONCE: u32 = 500;
@@ -54,6 +57,7 @@ impl Inner {
             create_private(&workspace)?;
             create_private(&home)?;
             create_private(&run)?;
+            create_private(&Layout::claude_config(&home))?;
             if let Some(folder) = folder {
                 copy_missing(&folder, &workspace.join(".claude"))?;
             }
@@ -63,7 +67,16 @@ impl Inner {
             file.sync_all()
         });
         prepared.await.map_err(|source| LaunchError::Prepare { path: run_dir.clone(), source })?;
-        self.options.engine.start(StartWorker { id, spec: path, run_dir }).await?;
+        let start = StartWorker {
+            id,
+            spec: path,
+            run_dir,
+            workspace: layout.workspace(id.execution),
+            home: layout.home(id.execution),
+            read_only: state.definition.plugins.clone(),
+            container: state.definition.container.clone(),
+        };
+        self.options.engine.start(start).await?;
         Ok(())
     }
 
@@ -85,6 +98,8 @@ impl Inner {
             gateway_url: options.gateway_url.clone(),
             gateway_token: options.tokens.sign(Purpose::Gateway, id),
             cli: options.cli.clone(),
+            bridge: self.bridge(state, &run_dir),
+            container: definition.container.clone(),
             session: state.session,
             workspace: options.layout.workspace(id.execution),
             home: options.layout.home(id.execution),
@@ -106,6 +121,16 @@ impl Inner {
             }),
             exclude: definition.exclude.clone(),
             environment: options.environment.clone(),
+        })
+    }
+
+    /// How this worker will reach its session, where that is in a container.
+    fn bridge(&self, state: &Execution, run_dir: &Path) -> Option<Bridge> {
+        self.options.engine.bridge().map(|side| Bridge {
+            program: side.program,
+            folder: run_dir.join(SESSION_FOLDER),
+            notes: run_dir.join(NOTES_FILE),
+            memory_bytes: (!side.bounds_memory).then_some(state.definition.container.memory.0),
         })
     }
 

@@ -87,3 +87,9 @@ fn var(name: &str) -> Option<String> {
     let value = std::env::var(name);
     value.ok().filter(|value| !value.trim().is_empty())
 }
+
+/// All of it, for a process that stands for another. What is no text is left out.
+#[must_use]
+pub fn whole() -> Vec<(String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+}

@@ -16,4 +16,5 @@ pub mod port;
 pub mod proxy;
 pub mod render;
 pub mod serve;
+pub mod session;
 pub mod term;

@@ -6,7 +6,7 @@ use clap::Parser as _;
 use holdpoint::{
     cli::{self, Cli, Command},
     env::Environment,
-    failure,
+    failure, session,
 };
 
 fn main() -> ExitCode {
@@ -18,8 +18,11 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    if let Command::Worker(args) = &cli.command {
-        return holdpoint_worker::run(&args.spec);
+    match cli.command {
+        Command::Worker(args) => return holdpoint_worker::run(&args.spec),
+        Command::Bridge(args) => return session::bridge(args),
+        Command::Inside(args) => return session::inside(&args),
+        _ => {}
     }
     let environment = Environment::read();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Keep, Policy};
+use crate::{ContainerDef, Keep, Policy};
 
 /// The definition of an agent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -40,6 +40,8 @@ pub struct AgentDef {
     pub linger: Option<HumanDuration>,
     /// Bounds on turns, money and time.
     pub limits: Limits,
+    /// Where its sessions run in containers: the image, and what they get of this machine.
+    pub container: ContainerDef,
     /// How long a conversation is kept after its end, as in `"90d"`, or `"forever"`; then it is deleted with
     /// its files. Where absent, as `keep` at the top says. A conversation goes by what was written here when
     /// it was started.

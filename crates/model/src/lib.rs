@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod command;
+pub mod container;
 pub mod digest;
 pub mod event;
 pub mod execution;
@@ -21,6 +22,7 @@ pub mod wire;
 
 pub use agent::{AgentDef, Completion, HumanDuration, Limits};
 pub use command::{Command, DecideCtx, Refusal};
+pub use container::{ContainerDef, HumanSize, Network};
 pub use digest::Digest;
 pub use event::{Event, EventBody};
 pub use execution::{Execution, Residency, Status};

@@ -81,6 +81,8 @@ mod tests {
             gateway_url: String::new(),
             gateway_token: String::new(),
             cli: PathBuf::new(),
+            bridge: None,
+            container: holdpoint_model::ContainerDef::default(),
             session: SessionId(uuid::Uuid::nil()),
             workspace: root.join("work"),
             home: root.join("home"),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    ffi::{OsStr, OsString},
     fs::OpenOptions,
     io,
     path::{Path, PathBuf},
@@ -15,7 +16,7 @@ use holdpoint_claude::{
 use holdpoint_model::{
     MessageId,
     event::{Message, Problem},
-    wire::WorkerSpec,
+    wire::{Bridge, WorkerSpec},
 };
 use tracing::{info, warn};
 
@@ -47,7 +48,7 @@ pub(crate) struct Started {
 
 /// Starts the CLI.
 pub(crate) async fn start(spec: &WorkerSpec) -> Result<Started, SpawnError> {
-    let config_dir = spec.home.join(".claude");
+    let config_dir = config_dir_of(spec);
     let transcript = usable_transcript(&config_dir, spec);
     let has = |message: &Message| {
         transcript.as_ref().is_some_and(|transcript| transcript.contains_user_message(message.id.0))
@@ -71,6 +72,10 @@ pub(crate) async fn start(spec: &WorkerSpec) -> Result<Started, SpawnError> {
         .filter_map(|entry| entry.user_message.map(MessageId))
         .collect();
     Ok(Started { handle, events, resumed, goes_on, in_transcript, lost_messages })
+}
+
+fn config_dir_of(spec: &WorkerSpec) -> PathBuf {
+    spec.home.join(".claude")
 }
 
 /// Takes the answer back that an interrupted turn seems to have ended with. The turn's end is not in the
@@ -121,6 +126,9 @@ fn options(spec: &WorkerSpec, config_dir: PathBuf, choice: SessionChoice, goes_o
         .max_retries(MODEL_CALL_RETRIES)
         // Nothing runs if we cannot be asked: policy is ours, not the CLI's.
         .hook(HookEvent::PreToolUse, HookMatcher::all(BEFORE_TOOL).on_failure(OnHookFailure::Block));
+    if let Some(bridge) = &spec.bridge {
+        options = options.through(through(bridge, spec, &config_dir_of(spec)));
+    }
     for (name, value) in &spec.environment {
         options = options.env(name, value);
     }
@@ -140,6 +148,25 @@ fn options(spec: &WorkerSpec, config_dir: PathBuf, choice: SessionChoice, goes_o
         options = options.max_budget_usd(budget);
     }
     options
+}
+
+/// The program that stands for the CLI where that is in a container, and its arguments.
+fn through(bridge: &Bridge, spec: &WorkerSpec, config_dir: &Path) -> Vec<OsString> {
+    let mut args: Vec<OsString> = vec![(&bridge.program).into(), "bridge".into()];
+    let mut add = |name: &str, value: &OsStr| args.extend([name.into(), value.into()]);
+    add("--folder", bridge.folder.as_os_str());
+    add("--notes", bridge.notes.as_os_str());
+    // What the CLI writes to, and says late or never when it cannot.
+    for folder in
+        [&spec.workspace, &spec.home, config_dir, &config_dir.join("projects"), &config_dir.join("debug")]
+    {
+        add("--writable", folder.as_os_str());
+    }
+    if let Some(bytes) = bridge.memory_bytes {
+        add("--memory-bytes", OsStr::new(&bytes.to_string()));
+    }
+    args.push("--".into());
+    args
 }
 
 /// A person's message as the CLI takes it: verbatim, because a `/command` or an `@file` in it would

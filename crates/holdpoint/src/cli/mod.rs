@@ -135,6 +135,12 @@ pub enum Command {
     /// Supervise one session; started by the control plane
     #[command(hide = true)]
     Worker(WorkerArgs),
+    /// Carry a session's input and output to and from its container; started by a worker
+    #[command(hide = true)]
+    Bridge(BridgeArgs),
+    /// Be the first process of a session's container
+    #[command(hide = true)]
+    Inside(InsideArgs),
 }
 
 /// `holdpoint worker`
@@ -145,7 +151,35 @@ pub struct WorkerArgs {
     pub spec: PathBuf,
 }
 
-/// Carries out a command, other than `worker`, which has a runtime of its own.
+/// `holdpoint bridge`
+#[derive(Debug, Args)]
+pub struct BridgeArgs {
+    /// The folder for the socket
+    #[arg(long, value_name = "DIR")]
+    pub folder: PathBuf,
+    /// The file for what people should know
+    #[arg(long, value_name = "FILE")]
+    pub notes: PathBuf,
+    /// A folder that must be writable inside
+    #[arg(long, value_name = "DIR")]
+    pub writable: Vec<String>,
+    /// Memory of everything inside, where nobody else bounds it
+    #[arg(long, value_name = "BYTES")]
+    pub memory_bytes: Option<u64>,
+    /// The program inside, and its arguments
+    #[arg(last = true, required = true, value_name = "PROGRAM")]
+    pub program: Vec<String>,
+}
+
+/// `holdpoint inside`
+#[derive(Debug, Args)]
+pub struct InsideArgs {
+    /// Let only the program itself through to the gateway
+    #[arg(long)]
+    pub cli_alone: bool,
+}
+
+/// Carries out a command, other than `worker` and those beside a session, which have a runtime of their own.
 ///
 /// # Errors
 /// What failed, why, and what to type next.
@@ -177,6 +211,8 @@ pub async fn run(cli: Cli, environment: Environment) -> anyhow::Result<()> {
         Command::Notify(command) => notify::run(command, context).await,
         Command::Cli(command) => claude_cli::run(command, context).await,
         Command::Completion(args) => completion::run(&args),
-        Command::Worker(_) => unreachable!("main gives workers a runtime of their own"),
+        Command::Worker(_) | Command::Bridge(_) | Command::Inside(_) => {
+            unreachable!("main gives these a runtime of their own")
+        }
     }
 }

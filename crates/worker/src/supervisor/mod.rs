@@ -28,6 +28,7 @@ use crate::{
     files::Collector,
     journal::Journal,
     link::{self, FromLink},
+    notes::Notes,
     session,
 };
 
@@ -66,6 +67,7 @@ struct Supervisor {
     spec: WorkerSpec,
     journal: Journal,
     collector: Collector,
+    notes: Notes,
     seq: u64,
     /// Facts that the control plane has not committed yet.
     unacked: VecDeque<NumberedFact>,
@@ -118,6 +120,7 @@ pub(crate) async fn supervise(spec: WorkerSpec) -> anyhow::Result<()> {
     let mut supervisor = Supervisor {
         journal,
         collector: Collector::new(spec.workspace.clone(), spec.exclude.clone()),
+        notes: Notes::of(&spec),
         seq: 0,
         unacked: VecDeque::new(),
         sent: 0,
@@ -187,6 +190,7 @@ impl Supervisor {
                 },
                 _ = renew.tick() => {
                     self.send(Up::Renew);
+                    self.tell_notes()?;
                     Next::GoOn
                 }
                 () = tokio::time::sleep_until(lease_margin) => {
@@ -205,6 +209,7 @@ impl Supervisor {
                 break next;
             }
         };
+        self.tell_notes()?;
         match next {
             Next::Close => {
                 handle.close(Close::interrupting(CLOSE_WITHIN)).await;
@@ -250,6 +255,14 @@ impl Supervisor {
         self.tell(Fact::TurnEnded(facts::not_resumed()))?;
         self.tell(Fact::Idle)?;
         Ok(Next::GoOn)
+    }
+
+    /// What the container's limits did, where there is one.
+    fn tell_notes(&mut self) -> anyhow::Result<()> {
+        for note in self.notes.news()? {
+            self.tell(Fact::Notice { level: Level::Warning, text: note.told(&self.spec.container) })?;
+        }
+        Ok(())
     }
 
     fn rests_at(&self) -> Option<Instant> {
