@@ -156,6 +156,12 @@ impl Control {
         self.inner.options.rehearsal
     }
 
+    /// Whether something is between sessions and this machine.
+    #[must_use]
+    pub fn isolates(&self) -> bool {
+        self.inner.options.engine.bridge().is_some()
+    }
+
     /// Signs and checks the tokens of workers and sessions.
     #[must_use]
     pub fn tokens(&self) -> &Tokens {

@@ -12,14 +12,14 @@ use holdpoint::{
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => failure::report(&error),
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<()> {
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Worker(args) => return holdpoint_worker::run(&args.spec),
+        Command::Worker(args) => return holdpoint_worker::run(&args.spec).map(|()| ExitCode::SUCCESS),
         Command::Bridge(args) => return session::bridge(args),
         Command::Inside(args) => return session::inside(&args),
         _ => {}
@@ -29,5 +29,5 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let result = runtime.block_on(cli::run(cli, environment));
     // A thread may still wait for a line on stdin: it need not come.
     runtime.shutdown_background();
-    result
+    result.map(|()| ExitCode::SUCCESS)
 }

@@ -1,6 +1,6 @@
 //! The two processes between a worker and its session in a container: what they are told, and their runtimes.
 
-use std::process::exit;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use holdpoint_bridge::{BridgeOptions, InsideOptions, Launch};
@@ -16,7 +16,7 @@ use crate::{
 ///
 /// # Errors
 /// When the CLI could not be started inside.
-pub fn bridge(args: BridgeArgs) -> anyhow::Result<()> {
+pub fn bridge(args: BridgeArgs) -> anyhow::Result<ExitCode> {
     let (program, rest) = args.program.split_first().context("no program")?;
     let cwd = std::env::current_dir()?.into_os_string().into_string();
     let launch = Launch {
@@ -28,23 +28,27 @@ pub fn bridge(args: BridgeArgs) -> anyhow::Result<()> {
         memory_bytes: args.memory_bytes,
     };
     let options = BridgeOptions { folder: args.folder, notes: args.notes, launch };
-    let code = Builder::new_current_thread().enable_all().build()?.block_on(holdpoint_bridge::bridge(options))?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let code = runtime.block_on(holdpoint_bridge::bridge(options));
     // A thread still waits for stdin.
-    exit(code)
+    runtime.shutdown_background();
+    Ok(ExitCode::from(u8::try_from(code?).unwrap_or(u8::MAX)))
 }
 
 /// Is the first process inside.
 ///
 /// # Errors
 /// When there is no worker outside, or the CLI could not be started.
-pub fn inside(args: &InsideArgs) -> anyhow::Result<()> {
+pub fn inside(args: &InsideArgs) -> anyhow::Result<ExitCode> {
     let options = InsideOptions {
         session: SESSION_DIR.into(),
         gateway: GATEWAY_DIR.into(),
         port: GATEWAY_PORT,
         program_alone: args.cli_alone,
     };
-    Builder::new_current_thread().enable_all().build()?.block_on(holdpoint_bridge::inside(options))?;
-    // Threads and what else runs inside end with the first process.
-    exit(0)
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(holdpoint_bridge::inside(options));
+    // What else runs inside ends with the first process.
+    runtime.shutdown_background();
+    ended.map(|()| ExitCode::SUCCESS)
 }

@@ -15,11 +15,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use holdpoint_containers::Choice;
 use holdpoint_model::{AgentDef, Keep};
 use secrecy::SecretString;
 
 pub use checkpoints::CheckpointStore;
-pub use file::schema;
+pub use file::{EngineChoice, schema};
 pub use notify::{Endpoint, NamedSecret, Notify};
 
 use crate::{
@@ -70,10 +71,25 @@ pub struct Config {
     pub rehearsal: Option<PathBuf>,
     /// Where people are told that something waits for them.
     pub notify: Notify,
+    /// Where sessions run.
+    pub engine: EngineChoice,
+    /// The container engine and its images.
+    pub container: Container,
     /// Where checkpoints are kept.
     pub checkpoints: CheckpointStore,
     /// The agents by name; at least the built-in one.
     pub agents: BTreeMap<String, AgentDef>,
+}
+
+/// The container engine, and what images are built from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// Which engine.
+    pub engine: Choice,
+    /// The image of agents that name none, if not the base image.
+    pub image: Option<String>,
+    /// The mirror of Debian, if one is set.
+    pub mirror: Option<String>,
 }
 
 /// Which Claude CLI runs.
@@ -218,6 +234,13 @@ impl Config {
             gateway: Gateway { upstream, api_key: environment.anthropic_api_key.clone(), proxy },
             rehearsal,
             notify: Notify::resolve(file.notify, environment)?,
+            engine: file.engine,
+            container: Container {
+                // Checked with the file already.
+                engine: file.container.engine.and_then(|engine| engine.parse().ok()).unwrap_or_default(),
+                image: file.container.image,
+                mirror: trimmed(file.container.mirror),
+            },
             checkpoints: CheckpointStore::resolve(file.checkpoints.s3, environment),
             agents,
         })
