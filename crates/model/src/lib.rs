@@ -11,6 +11,7 @@ pub mod event;
 pub mod execution;
 pub mod hold;
 pub mod ids;
+pub mod image;
 pub mod keep;
 pub mod occasion;
 pub mod policy;
