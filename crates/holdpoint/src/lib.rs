@@ -6,6 +6,7 @@ pub mod bar;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod containers;
 pub mod data;
 pub mod dialogue;
 pub mod env;

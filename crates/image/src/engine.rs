@@ -5,12 +5,16 @@ use std::{collections::HashMap, io, sync::Arc, time::Duration};
 use bollard::{
     Docker,
     errors::Error,
-    query_parameters::{ImportImageOptions, ListImagesOptions, TagImageOptions},
+    models::ContainerCreateBody,
+    query_parameters::{
+        CreateContainerOptions, DownloadFromContainerOptions, ImportImageOptions, ListImagesOptions,
+        RemoveContainerOptions, TagImageOptions,
+    },
 };
 use bytes::Bytes;
 use futures::StreamExt as _;
 use holdpoint_containers::Containers;
-use holdpoint_model::image::{BASE_REPOSITORY, BaseLabels, KIND_BASE, LABEL_KIND};
+use holdpoint_model::image::{BASE_REPOSITORY, BaseLabels, KIND_BASE, LABEL_KIND, MANIFEST_PATH};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -94,6 +98,45 @@ pub async fn list(containers: &Containers) -> Result<Vec<Found>, Problem> {
     // Those with a name are what is used.
     found.sort_by_key(|image| (image.names.is_empty(), -image.created));
     Ok(found)
+}
+
+/// The text of the manifest in an image; None where there is no such image, or nothing in it.
+///
+/// # Errors
+/// When the engine does not give it out.
+pub async fn manifest_in(containers: &Containers, image: &str) -> Result<Option<String>, Problem> {
+    let failed =
+        |error: Error| Problem::new(format!("failed to look into {image} in {}", containers.kind()), error);
+    let client = containers.client();
+    // Files can be read only of containers; this one is never started.
+    let body = ContainerCreateBody { image: Some(image.to_owned()), ..Default::default() };
+    let made = match client.create_container(None::<CreateContainerOptions>, body).await {
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => return Ok(None),
+        made => made.map_err(failed)?.id,
+    };
+    let options = DownloadFromContainerOptions { path: MANIFEST_PATH.into() };
+    let mut pieces = client.download_from_container(&made, Some(options));
+    let mut archive = Ok(Vec::new());
+    while let (Ok(bytes), Some(piece)) = (&mut archive, pieces.next().await) {
+        match piece {
+            Ok(piece) => bytes.extend_from_slice(&piece),
+            Err(error) => archive = Err(error),
+        }
+    }
+    drop(pieces);
+    let removed = client.remove_container(&made, None::<RemoveContainerOptions>).await;
+    let archive = match archive {
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => None,
+        archive => Some(archive.map_err(failed)?),
+    };
+    removed.map_err(failed)?;
+    archive.map(|archive| only_file(&archive).map_err(|error| failed(error.into()))).transpose()
+}
+
+fn only_file(archive: &[u8]) -> io::Result<String> {
+    let mut archive = tar::Archive::new(archive);
+    let mut file = archive.entries()?.next().ok_or_else(|| io::Error::other("an empty archive"))??;
+    io::read_to_string(&mut file)
 }
 
 /// Podman leaves the name of the algorithm out where Docker has it.

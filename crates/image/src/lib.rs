@@ -25,7 +25,7 @@ use holdpoint_model::image::{
     AGENT_HOME, AGENT_UID, BaseLabels, CLI_PATH, MANIFEST_PATH, PROGRAM_PATH, base_name,
 };
 
-pub use engine::{Found, list, load};
+pub use engine::{Found, list, load, manifest_in};
 pub use manifest::{Debian, Manifest, Program};
 pub use problem::Problem;
 pub use rootfs::Package;

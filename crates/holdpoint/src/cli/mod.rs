@@ -15,6 +15,7 @@ mod executions;
 mod export;
 mod files;
 mod fork;
+mod image;
 mod inbox;
 mod logs;
 mod message;
@@ -130,6 +131,9 @@ pub enum Command {
     /// Install or check the Claude CLI
     #[command(subcommand)]
     Cli(claude_cli::CliCommand),
+    /// Build the image that sessions run in, or show those that are there
+    #[command(subcommand)]
+    Image(image::ImageCommand),
     /// Print the completion script of a shell
     Completion(completion::CompletionArgs),
     /// Supervise one session; started by the control plane
@@ -176,6 +180,7 @@ pub async fn run(cli: Cli, environment: Environment) -> anyhow::Result<()> {
         Command::Config(command) => config::run(&command, context),
         Command::Notify(command) => notify::run(command, context).await,
         Command::Cli(command) => claude_cli::run(command, context).await,
+        Command::Image(command) => image::run(command, context).await,
         Command::Completion(args) => completion::run(&args),
         Command::Worker(_) => unreachable!("main gives workers a runtime of their own"),
     }

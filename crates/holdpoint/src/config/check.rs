@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, ops::Range, path::Path};
 
+use holdpoint_containers::Choice;
 use holdpoint_model::{
     AgentDef, HumanDuration,
     agent::{FieldKind, MAX_REMINDERS},
@@ -31,6 +32,10 @@ pub(super) fn check(file: &FileConfig, text: &str, folder: &Path) -> Vec<Diagnos
     found.url(&["base_url"], file.base_url.as_deref());
     found.url(&["gateway", "upstream"], file.gateway.upstream.as_deref());
     found.notify(&file.notify);
+    if let Some(Err(why)) = file.container.engine.as_deref().map(str::parse::<Choice>) {
+        found.add(&["container", "engine"], &why, "try \"auto\"");
+    }
+    found.url(&["container", "mirror"], file.container.mirror.as_deref());
     if let Some(log) = &file.log
         && let Err(error) = log.parse::<tracing_subscriber::filter::Targets>()
     {

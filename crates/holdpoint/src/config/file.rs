@@ -28,6 +28,8 @@ pub struct FileConfig {
     pub claude: ClaudeTable,
     /// The way to the model.
     pub gateway: GatewayTable,
+    /// The container engine, and the images that sessions run in.
+    pub container: ContainerTable,
     /// Where transcripts and workspaces of waiting conversations are put by.
     pub checkpoints: CheckpointsTable,
     /// Answers from a script in place of a model: offline, free, repeatable.
@@ -55,6 +57,18 @@ pub struct ClaudeTable {
 pub struct GatewayTable {
     /// The model endpoint. ANTHROPIC_BASE_URL comes first.
     pub upstream: Option<String>,
+}
+
+/// `[container]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ContainerTable {
+    /// `rootless-podman`, `rootful-podman`, `docker`, or the path of a socket; `auto` where absent, which
+    /// takes the first of them that works.
+    pub engine: Option<String>,
+    /// The mirror of Debian that the base image is built from, as in `http://deb.debian.org/debian`. Where
+    /// absent, the sources of this machine's apt if it is the same release, else Debian's own.
+    pub mirror: Option<String>,
 }
 
 /// `[checkpoints]`

@@ -15,6 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use holdpoint_containers::Choice;
 use holdpoint_model::{AgentDef, Keep};
 use secrecy::SecretString;
 
@@ -70,10 +71,21 @@ pub struct Config {
     pub rehearsal: Option<PathBuf>,
     /// Where people are told that something waits for them.
     pub notify: Notify,
+    /// The container engine and its images.
+    pub container: Container,
     /// Where checkpoints are kept.
     pub checkpoints: CheckpointStore,
     /// The agents by name; at least the built-in one.
     pub agents: BTreeMap<String, AgentDef>,
+}
+
+/// The container engine, and what images are built from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// Which engine.
+    pub engine: Choice,
+    /// The mirror of Debian, if one is set.
+    pub mirror: Option<String>,
 }
 
 /// Which Claude CLI runs.
@@ -218,6 +230,11 @@ impl Config {
             gateway: Gateway { upstream, api_key: environment.anthropic_api_key.clone(), proxy },
             rehearsal,
             notify: Notify::resolve(file.notify, environment)?,
+            container: Container {
+                // Checked with the file already.
+                engine: file.container.engine.and_then(|engine| engine.parse().ok()).unwrap_or_default(),
+                mirror: trimmed(file.container.mirror),
+            },
             checkpoints: CheckpointStore::resolve(file.checkpoints.s3, environment),
             agents,
         })
