@@ -6,7 +6,13 @@ mod candidates;
 mod error;
 mod service;
 
-use std::{fmt, io, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    fmt, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use bollard::{API_DEFAULT_VERSION, Docker};
 use tokio::net::UnixStream;
@@ -163,7 +169,7 @@ impl Containers {
         };
         let broken = |error: String| Fact::Refused { socket: socket.clone(), error };
         let client = client(&socket).map_err(|error| broken(error.to_string()))?;
-        let hello = tokio::time::timeout(HELLO_LIMIT, hello(client)).await;
+        let hello = tokio::time::timeout(HELLO_LIMIT, hello(client, &socket)).await;
         let (client, kind, version) = hello
             .map_err(|_| broken(format!("no answer within {} s", HELLO_LIMIT.as_secs())))?
             .map_err(|error| broken(error.to_string()))?;
@@ -193,7 +199,7 @@ impl Containers {
 
     /// The socket that it listens on.
     #[must_use]
-    pub fn socket(&self) -> &std::path::Path {
+    pub fn socket(&self) -> &Path {
         &self.socket
     }
 
@@ -217,13 +223,14 @@ impl Containers {
 }
 
 /// A client of what listens on this socket.
-fn client(socket: &std::path::Path) -> Result<Docker, bollard::errors::Error> {
+fn client(socket: &Path) -> Result<Docker, bollard::errors::Error> {
     Docker::connect_with_unix(&socket.to_string_lossy(), REQUEST_LIMIT_S, API_DEFAULT_VERSION)
 }
 
-/// Asks an engine what it is. Podman names a component "Podman Engine", and lists `name=rootless` among
-/// its security options where it is (<https://docs.podman.io/en/latest/_static/api.html>, "compat").
-async fn hello(client: Docker) -> Result<(Docker, Kind, String), bollard::errors::Error> {
+/// Asks an engine what it is. Podman names a component "Podman Engine"; later ones list `name=rootless`
+/// among their security options (<https://docs.podman.io/en/latest/_static/api.html>, "compat"), 4.3.1 does
+/// not: there the socket, which belongs to whoever serves it, tells.
+async fn hello(client: Docker, socket: &Path) -> Result<(Docker, Kind, String), bollard::errors::Error> {
     let client = client.negotiate_version().await?;
     let version = client.version().await?;
     let components = version.components.unwrap_or_default();
@@ -232,13 +239,14 @@ async fn hello(client: Docker) -> Result<(Docker, Kind, String), bollard::errors
         return Ok((client, Kind::Docker, version.version.unwrap_or_default()));
     };
     let options = client.info().await?.security_options.unwrap_or_default();
-    let is_rootless = options.iter().any(|option| option == "name=rootless");
+    let is_of_root = std::fs::metadata(socket).is_ok_and(|meta| meta.uid() == 0);
+    let is_rootless = !is_of_root || options.iter().any(|option| option == "name=rootless");
     let kind = if is_rootless { Kind::RootlessPodman } else { Kind::RootfulPodman };
     Ok((client, kind, podman.version))
 }
 
 /// Whether somebody listens, and lets us in.
-async fn knock(socket: &std::path::Path) -> Result<(), Fact> {
+async fn knock(socket: &Path) -> Result<(), Fact> {
     match UnixStream::connect(socket).await {
         Ok(_) => Ok(()),
         Err(error) => Err(match error.kind() {

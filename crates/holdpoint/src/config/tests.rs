@@ -51,6 +51,10 @@ fn errors_say_where_what_and_what_is_expected() {
             "a secret of a channel",
             "[notify]\nntfy = { url = \"https://ntfy.example/t\", token = \"tk_x\" }\n",
         ),
+        (
+            "a container engine that is none, and a mirror that is no address",
+            "[container]\nengine = \"podman\"\nmirror = \"deb.debian.org\"\n",
+        ),
         ("a webhook without a secret", "[notify]\nwebhook = { url = \"https://hooks.example\" }\n"),
         (
             "addresses and names of channels",
