@@ -128,7 +128,12 @@ impl Folder {
         }
         if u64::try_from(stat.st_size).is_ok_and(|size| size > max_bytes) || content.len() as u64 > max_bytes
         {
-            return Err(Refused::TooLarge { name: path.display().to_string(), max: max_bytes }.into());
+            return Err(Refused::TooLarge {
+                name: path.display().to_string(),
+                max: max_bytes,
+                unit: "bytes",
+            }
+            .into());
         }
         Ok(content)
     }

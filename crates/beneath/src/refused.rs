@@ -23,13 +23,15 @@ pub enum Refused {
     /// To write to it would be to write to something of another name, too.
     #[error("`{0}` has other names, too: it is a hard link")]
     OtherNames(String),
-    /// More bytes than the reader wanted.
-    #[error("`{name}` has more than {max} bytes")]
+    /// More than the reader wants.
+    #[error("`{name}` has more than {max} {unit}")]
     TooLarge {
         /// The file.
         name: String,
-        /// What the reader wanted at most.
+        /// What the reader wants at most.
         max: u64,
+        /// Of what: `bytes`, `lines`.
+        unit: &'static str,
     },
 }
 

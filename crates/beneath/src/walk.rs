@@ -75,6 +75,8 @@ impl From<io::Error> for Loss {
 pub enum Walk {
     /// The next one.
     Continue,
+    /// The next one that is not in this folder.
+    Skip,
     /// No more.
     Stop,
 }
@@ -82,7 +84,7 @@ pub enum Walk {
 /// Goes through everything below `root`, folders before their content, names in byte order; the root itself
 /// comes first, with an empty path. No link is followed, even if one is put in the way meanwhile.
 ///
-/// What is not `wanted` is left out with all that is in it. After `max_entries` names the walk ends with
+/// What is not `wanted` is left out with all that is in it; of what is lost, the kind is unknown. After `max_entries` names the walk ends with
 /// [`Loss::TooMany`]: so there is an end to what it costs, whatever somebody makes meanwhile.
 ///
 /// # Errors
@@ -90,7 +92,7 @@ pub enum Walk {
 pub fn walk(
     root: &Folder,
     max_entries: usize,
-    wanted: &dyn Fn(&Path) -> bool,
+    wanted: &dyn Fn(&Path, FileType) -> bool,
     visit: &mut dyn FnMut(&Path, Found<'_>) -> Walk,
 ) -> io::Result<()> {
     let (names, all) = root.names(max_entries)?;
@@ -105,7 +107,7 @@ pub fn walk(
 
 struct Walker<'a> {
     left: usize,
-    wanted: &'a dyn Fn(&Path) -> bool,
+    wanted: &'a dyn Fn(&Path, FileType) -> bool,
     visit: &'a mut dyn FnMut(&Path, Found<'_>) -> Walk,
 }
 
@@ -119,15 +121,17 @@ impl Walker<'_> {
         for name in listing.names {
             let os_name = OsStr::from_bytes(name.as_bytes());
             let path = path.join(os_name);
-            if !(self.wanted)(&path) {
+            let stat = rustix::fs::statat(folder.fd(), &*name, AtFlags::SYMLINK_NOFOLLOW);
+            if !(self.wanted)(&path, stat.as_ref().map_or(FileType::Unknown, kind)) {
                 continue;
             }
-            let went = match self.look(folder, &name, depth) {
+            let looked = stat.map_err(Loss::from).and_then(|stat| self.look(folder, &name, stat, depth));
+            let went = match looked {
                 Err(loss) => (self.visit)(&path, Found::Lost(loss)),
                 Ok((stat, None)) => (self.visit)(&path, Found::Other { folder, name: os_name, stat: &stat }),
                 Ok((stat, Some((inner, listing)))) => match (self.visit)(&path, Found::Folder(&stat)) {
                     Walk::Continue => self.below(&inner, listing, &path, depth + 1),
-                    Walk::Stop => Walk::Stop,
+                    other => other,
                 },
             };
             if went == Walk::Stop {
@@ -145,9 +149,9 @@ impl Walker<'_> {
         &mut self,
         folder: &Folder,
         name: &CStr,
+        stat: Stat,
         depth: usize,
     ) -> Result<(Stat, Option<(Folder, Listing)>), Loss> {
-        let stat = rustix::fs::statat(folder.fd(), name, AtFlags::SYMLINK_NOFOLLOW)?;
         if kind(&stat) != FileType::Directory {
             return Ok((stat, None));
         }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use holdpoint_beneath::{
-    FileType, Folder, Found, Loss, MAX_DEPTH, Refused, Walk, is_the_trees_doing, kind, remove_tree, walk,
+    FileType, Folder, Found, MAX_DEPTH, Refused, Walk, is_the_trees_doing, kind, remove_tree, walk,
 };
 use proptest::prelude::*;
 use rustix::fs::{CWD, Mode, RenameFlags, mkdirat, mkfifoat, mknodat, openat};
@@ -54,7 +54,7 @@ impl World {
 
 fn seen(root: &Folder, max: usize) -> (Vec<PathBuf>, Vec<(PathBuf, String)>) {
     let (mut all, mut lost) = (Vec::new(), Vec::new());
-    walk(root, max, &|_| true, &mut |path, found| {
+    walk(root, max, &|_, _| true, &mut |path, found| {
         match found {
             Found::Lost(loss) => lost.push((path.to_owned(), format!("{loss:?}"))),
             _ => all.push(path.to_owned()),
@@ -294,7 +294,7 @@ fn what_changes_places_while_it_is_read_leads_nowhere() {
                 assert_eq!(content, b"inside", "{path}");
             }
         }
-        walk(&root, 100, &|_| true, &mut |path, found| {
+        walk(&root, 100, &|_, _| true, &mut |path, found| {
             if let Found::Other { folder, name, .. } = found
                 && let Ok((mut file, _)) = folder.file(Path::new(name))
             {
@@ -339,6 +339,7 @@ fn what_changes_places_while_it_is_removed_leads_nowhere() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn no_path_leads_out(parts in prop::collection::vec(prop::sample::select(
         &["..", ".", "a", "link", "up", "/", "secret", "host", "tree", "\u{0}", "", "pipe"][..]), 0..8)) {

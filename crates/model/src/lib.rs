@@ -8,6 +8,7 @@ pub mod agent;
 pub mod command;
 pub mod digest;
 pub mod event;
+pub mod exclude;
 pub mod execution;
 pub mod hold;
 pub mod ids;

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashSet,
-    fs::OpenOptions,
     io,
     path::{Path, PathBuf},
 };
@@ -10,7 +9,7 @@ use std::{
 use holdpoint_claude::{
     Claude, Events, Handle, HookEvent, HookMatcher, OnHookFailure, Options, SessionChoice, SpawnError,
     UserMessage,
-    transcript::{self, Transcript},
+    transcript::{self, Transcript, TranscriptFile},
 };
 use holdpoint_model::{
     MessageId,
@@ -48,9 +47,10 @@ pub(crate) struct Started {
 /// Starts the CLI.
 pub(crate) async fn start(spec: &WorkerSpec) -> Result<Started, SpawnError> {
     let config_dir = spec.home.join(".claude");
-    let transcript = usable_transcript(&config_dir, spec);
+    let found = usable_transcript(&config_dir, spec);
+    let transcript = found.as_ref().map(|(_, transcript)| transcript);
     let has = |message: &Message| {
-        transcript.as_ref().is_some_and(|transcript| transcript.contains_user_message(message.id.0))
+        transcript.is_some_and(|transcript| transcript.contains_user_message(message.id.0))
     };
     let lost_messages: Vec<Message> =
         spec.turn_messages.iter().filter(|message| !has(message)).cloned().collect();
@@ -60,13 +60,16 @@ pub(crate) async fn start(spec: &WorkerSpec) -> Result<Started, SpawnError> {
     // A turn whose message the transcript has goes on by itself; one whose message was lost begins
     // again with that message, and the gateway answers it from the record.
     let goes_on = resumed && spec.turn_open && spec.turn_messages.first().is_none_or(has);
-    if goes_on && let Err(error) = reopen(&config_dir, spec, transcript.as_ref()) {
+    if goes_on
+        && let Some((file, transcript)) = &found
+        && let Err(error) = reopen(file, transcript)
+    {
         warn!(%error, "failed to take the last answer back; the turn may not go on by itself");
     }
     info!(resumed, goes_on, lost = lost_messages.len(), "starting the session");
     let (handle, events) = Claude::spawn(options(spec, config_dir, choice, goes_on)).await?;
     let in_transcript = transcript
-        .iter()
+        .into_iter()
         .flat_map(|transcript| &transcript.entries)
         .filter_map(|entry| entry.user_message.map(MessageId))
         .collect();
@@ -76,21 +79,19 @@ pub(crate) async fn start(spec: &WorkerSpec) -> Result<Started, SpawnError> {
 /// Takes the answer back that an interrupted turn seems to have ended with. The turn's end is not in the
 /// log, so either it was never told or the answer had more to come; the CLI would take it for complete
 /// and do nothing. Without it the CLI asks again, and the gateway answers from its record.
-fn reopen(config_dir: &Path, spec: &WorkerSpec, transcript: Option<&Transcript>) -> io::Result<()> {
-    let Some(at) = transcript.and_then(Transcript::closing_answer) else { return Ok(()) };
-    let Some(path) = transcript::find(config_dir, spec.session.0) else { return Ok(()) };
+fn reopen(file: &TranscriptFile, transcript: &Transcript) -> io::Result<()> {
+    let Some(at) = transcript.closing_answer() else { return Ok(()) };
     info!(at, "taking the last answer back, so that the turn goes on");
-    let file = OpenOptions::new().write(true).open(path)?;
-    file.set_len(at)?;
-    file.sync_all()
+    file.cut(at)
 }
 
 /// The transcript, if there is one that the CLI can resume. One without a single message (the CLI
-/// was killed before its first flush) is put aside, since the CLI would refuse both to resume it
-/// and to begin another under the same id.
-fn usable_transcript(config_dir: &std::path::Path, spec: &WorkerSpec) -> Option<Transcript> {
-    let path = transcript::find(config_dir, spec.session.0)?;
-    let transcript = match Transcript::read(&path) {
+/// was killed before its first flush), or one that the session has made into something else than a
+/// file, is put aside, since the CLI would refuse both to resume it and to begin another under the
+/// same id.
+fn usable_transcript(config_dir: &Path, spec: &WorkerSpec) -> Option<(TranscriptFile, Transcript)> {
+    let file = transcript::find(config_dir, spec.session.0)?;
+    let transcript = match file.read() {
         Ok(transcript) => transcript,
         Err(error) => {
             warn!(%error, "failed to read the transcript");
@@ -98,10 +99,9 @@ fn usable_transcript(config_dir: &std::path::Path, spec: &WorkerSpec) -> Option<
         }
     };
     if transcript.entries.iter().any(|entry| matches!(entry.kind.as_str(), "user" | "assistant")) {
-        return Some(transcript);
+        return Some((file, transcript));
     }
-    let aside = path.with_extension(format!("unusable-{}", spec.incarnation));
-    if let Err(error) = std::fs::rename(&path, &aside) {
+    if let Err(error) = file.put_aside(&format!("unusable-{}", spec.incarnation)) {
         warn!(%error, "failed to put an unusable transcript aside");
     }
     None
