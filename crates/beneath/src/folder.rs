@@ -121,19 +121,16 @@ impl Folder {
     pub fn read(&self, path: impl AsRef<Path>, max_bytes: u64) -> io::Result<Vec<u8>> {
         let path = path.as_ref();
         let (file, stat) = self.file(path)?;
-        let mut content = Vec::new();
-        // It may grow while it is read, so its size is not asked a second time but counted.
-        if u64::try_from(stat.st_size).is_ok_and(|size| size <= max_bytes) {
-            file.take(max_bytes + 1).read_to_end(&mut content)?;
+        let too_large =
+            || Refused::TooLarge { name: path.display().to_string(), max: max_bytes, unit: "bytes" };
+        if u64::try_from(stat.st_size).is_ok_and(|size| size > max_bytes) {
+            return Err(too_large().into());
         }
-        if u64::try_from(stat.st_size).is_ok_and(|size| size > max_bytes) || content.len() as u64 > max_bytes
-        {
-            return Err(Refused::TooLarge {
-                name: path.display().to_string(),
-                max: max_bytes,
-                unit: "bytes",
-            }
-            .into());
+        // It may grow while it is read.
+        let mut content = Vec::new();
+        file.take(max_bytes.saturating_add(1)).read_to_end(&mut content)?;
+        if content.len() as u64 > max_bytes {
+            return Err(too_large().into());
         }
         Ok(content)
     }
