@@ -9,6 +9,7 @@ pub mod command;
 pub mod container;
 pub mod digest;
 pub mod event;
+pub mod exclude;
 pub mod execution;
 pub mod hold;
 pub mod ids;

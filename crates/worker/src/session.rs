@@ -3,18 +3,18 @@
 use std::{
     collections::HashSet,
     ffi::{OsStr, OsString},
-    fs::OpenOptions,
     io,
     path::{Path, PathBuf},
 };
 
+use holdpoint_beneath::Refused;
 use holdpoint_claude::{
     Claude, Events, Handle, HookEvent, HookMatcher, OnHookFailure, Options, SessionChoice, SpawnError,
     UserMessage,
-    transcript::{self, Transcript},
+    transcript::{self, Transcript, TranscriptFile},
 };
 use holdpoint_model::{
-    MessageId,
+    Incarnation, MessageId, SessionId,
     event::{Message, Problem},
     wire::{Bridge, WorkerSpec},
 };
@@ -49,9 +49,10 @@ pub(crate) struct Started {
 /// Starts the CLI.
 pub(crate) async fn start(spec: &WorkerSpec) -> Result<Started, SpawnError> {
     let config_dir = config_dir_of(spec);
-    let transcript = usable_transcript(&config_dir, spec);
+    let found = usable_transcript(&config_dir, spec.session, spec.incarnation);
+    let transcript = found.as_ref().map(|(_, transcript)| transcript);
     let has = |message: &Message| {
-        transcript.as_ref().is_some_and(|transcript| transcript.contains_user_message(message.id.0))
+        transcript.is_some_and(|transcript| transcript.contains_user_message(message.id.0))
     };
     let lost_messages: Vec<Message> =
         spec.turn_messages.iter().filter(|message| !has(message)).cloned().collect();
@@ -61,13 +62,16 @@ pub(crate) async fn start(spec: &WorkerSpec) -> Result<Started, SpawnError> {
     // A turn whose message the transcript has goes on by itself; one whose message was lost begins
     // again with that message, and the gateway answers it from the record.
     let goes_on = resumed && spec.turn_open && spec.turn_messages.first().is_none_or(has);
-    if goes_on && let Err(error) = reopen(&config_dir, spec, transcript.as_ref()) {
+    if goes_on
+        && let Some((file, transcript)) = &found
+        && let Err(error) = reopen(file, transcript)
+    {
         warn!(%error, "failed to take the last answer back; the turn may not go on by itself");
     }
     info!(resumed, goes_on, lost = lost_messages.len(), "starting the session");
     let (handle, events) = Claude::spawn(options(spec, config_dir, choice, goes_on)).await?;
     let in_transcript = transcript
-        .iter()
+        .into_iter()
         .flat_map(|transcript| &transcript.entries)
         .filter_map(|entry| entry.user_message.map(MessageId))
         .collect();
@@ -81,21 +85,23 @@ fn config_dir_of(spec: &WorkerSpec) -> PathBuf {
 /// Takes the answer back that an interrupted turn seems to have ended with. The turn's end is not in the
 /// log, so either it was never told or the answer had more to come; the CLI would take it for complete
 /// and do nothing. Without it the CLI asks again, and the gateway answers from its record.
-fn reopen(config_dir: &Path, spec: &WorkerSpec, transcript: Option<&Transcript>) -> io::Result<()> {
-    let Some(at) = transcript.and_then(Transcript::closing_answer) else { return Ok(()) };
-    let Some(path) = transcript::find(config_dir, spec.session.0) else { return Ok(()) };
+fn reopen(file: &TranscriptFile, transcript: &Transcript) -> io::Result<()> {
+    let Some(at) = transcript.closing_answer() else { return Ok(()) };
     info!(at, "taking the last answer back, so that the turn goes on");
-    let file = OpenOptions::new().write(true).open(path)?;
-    file.set_len(at)?;
-    file.sync_all()
+    file.cut(at)
 }
 
 /// The transcript, if there is one that the CLI can resume. One without a single message (the CLI
-/// was killed before its first flush) is put aside, since the CLI would refuse both to resume it
-/// and to begin another under the same id.
-fn usable_transcript(config_dir: &std::path::Path, spec: &WorkerSpec) -> Option<Transcript> {
-    let path = transcript::find(config_dir, spec.session.0)?;
-    let transcript = match Transcript::read(&path) {
+/// was killed before its first flush), or one that the session has made into something else than a
+/// file, is put aside, since the CLI would refuse both to resume it and to begin another under the
+/// same id.
+fn usable_transcript(
+    config_dir: &Path,
+    session: SessionId,
+    incarnation: Incarnation,
+) -> Option<(TranscriptFile, Transcript)> {
+    let file = transcript::find(config_dir, session.0)?;
+    let transcript = match file.read() {
         Ok(transcript) => transcript,
         Err(error) => {
             warn!(%error, "failed to read the transcript");
@@ -103,10 +109,9 @@ fn usable_transcript(config_dir: &std::path::Path, spec: &WorkerSpec) -> Option<
         }
     };
     if transcript.entries.iter().any(|entry| matches!(entry.kind.as_str(), "user" | "assistant")) {
-        return Some(transcript);
+        return Some((file, transcript));
     }
-    let aside = path.with_extension(format!("unusable-{}", spec.incarnation));
-    if let Err(error) = std::fs::rename(&path, &aside) {
+    if let Err(error) = file.put_aside(&format!("unusable-{incarnation}")) {
         warn!(%error, "failed to put an unusable transcript aside");
     }
     None
@@ -198,6 +203,14 @@ pub(crate) fn hopeless(error: &SpawnError) -> Option<Problem> {
             "cli_missing",
             "Run `holdpoint cli install`, or set `[claude] cli` in holdpoint.toml to a program that is there.",
         ),
+        SpawnError::ConfigDirUnwritable { source, .. }
+            if source.get_ref().is_some_and(|it| it.is::<Refused>()) =>
+        {
+            problem(
+                "config_replaced",
+                "The session has put something else in the place of its own folder, and nothing is written through that. Branch off at an earlier turn, or start the conversation again.",
+            )
+        }
         SpawnError::ConfigDirUnwritable { .. } => problem(
             "config_unwritable",
             "Make the data folder writable for the user that runs Holdpoint, and check for free space.",
@@ -207,5 +220,63 @@ pub(crate) fn hopeless(error: &SpawnError) -> Option<Problem> {
             "The workspace was removed from the data folder; start the conversation again.",
         ),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use rustix::fs::{CWD, Mode, mkfifoat};
+
+    use super::*;
+
+    const ANSWERED: &str = "{\"type\":\"user\"}\n{\"type\":\"assistant\",\"message\":{\"id\":\"m\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}]}}\n";
+
+    #[test]
+    fn a_folder_that_was_replaced_is_told_apart_from_one_that_cannot_be_written() {
+        let code = |source: io::Error| {
+            let error = SpawnError::ConfigDirUnwritable { path: "/home/.claude".into(), source };
+            hopeless(&error).map(|problem| problem.code)
+        };
+        assert_eq!(code(Refused::NotAFolder(".claude".into()).into()).as_deref(), Some("config_replaced"));
+        assert_eq!(code(io::ErrorKind::PermissionDenied.into()).as_deref(), Some("config_unwritable"));
+    }
+
+    #[test]
+    fn what_a_session_makes_of_its_transcript_harms_nothing_and_is_put_aside() {
+        let dir = tempfile::tempdir().expect("dir");
+        let (config, session) = (dir.path().join(".claude"), SessionId(uuid::Uuid::from_u128(1)));
+        let project = config.join("projects/-work");
+        fs::create_dir_all(&project).expect("folders");
+        let at = project.join(format!("{}.jsonl", session.0));
+        let host = dir.path().join("host");
+        fs::write(&host, ANSWERED).expect("file");
+        let usable = |incarnation| usable_transcript(&config, session, incarnation);
+        let aside = |incarnation: Incarnation| at.with_extension(format!("unusable-{incarnation}"));
+
+        symlink(&host, &at).expect("link");
+        assert!(usable(1).is_none());
+        assert!(aside(1).is_symlink() && at.symlink_metadata().is_err());
+        mkfifoat(CWD, &at, Mode::RWXU).expect("pipe");
+        assert!(usable(2).is_none());
+        assert!(aside(2).symlink_metadata().is_ok());
+        fs::create_dir(&at).expect("folder");
+        assert!(usable(3).is_none());
+        assert!(aside(3).is_dir());
+
+        // The answer is taken back from the transcript, and from nothing that has taken its place since.
+        fs::copy(&host, &at).expect("file");
+        let (file, transcript) = usable(4).expect("a transcript");
+        fs::rename(&at, project.join("was")).expect("rename");
+        symlink(&host, &at).expect("link");
+        reopen(&file, &transcript).expect_err("a link");
+        fs::remove_file(&at).expect("remove");
+        fs::hard_link(&host, &at).expect("hard link");
+        reopen(&file, &transcript).expect_err("a hard link");
+        assert_eq!(fs::read_to_string(&host).expect("untouched"), ANSWERED);
+        fs::rename(project.join("was"), &at).expect("rename");
+        reopen(&file, &transcript).expect("taken back");
+        assert_eq!(fs::read_to_string(&at).expect("cut"), "{\"type\":\"user\"}\n");
     }
 }

@@ -1,4 +1,5 @@
 mod hostile;
+mod trees;
 
 use std::{
     collections::BTreeMap,
