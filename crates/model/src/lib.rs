@@ -5,6 +5,7 @@
 //! everything else, this aggregate included, can be rebuilt from it.
 
 pub mod agent;
+pub mod budget;
 pub mod command;
 pub mod digest;
 pub mod event;
@@ -19,6 +20,7 @@ pub mod user;
 pub mod wire;
 
 pub use agent::{AgentDef, Completion, HumanDuration, Limits};
+pub use budget::{BudgetUse, Budgets, PerSpan, Sums};
 pub use command::{Command, DecideCtx, Refusal};
 pub use digest::Digest;
 pub use event::{Event, EventBody};

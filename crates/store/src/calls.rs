@@ -2,13 +2,14 @@
 
 use holdpoint_model::event::ModelCall;
 use holdpoint_model::pricing::Tokens;
-use holdpoint_model::{CallId, Command, ExecutionId, Incarnation, Refusal};
+use holdpoint_model::{CallId, Command, ExecutionId, Incarnation, Refusal, Seq};
 use serde_json::Value;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use crate::codec::{from_json, narrow, signed, to_json, unsigned};
+use crate::spending;
 use crate::store::of;
 use crate::writer::Tx;
 use crate::{Applied, ApplyError, Store, StoreError};
@@ -30,6 +31,8 @@ pub struct NewCall {
     pub model: String,
     /// Millionths of a US dollar set aside for it.
     pub reserved_micros: u64,
+    /// What is new in the request, in the gateway's own words.
+    pub asked: Value,
 }
 
 /// What came back.
@@ -83,6 +86,19 @@ pub struct StoredCall {
     pub delivered_to: Vec<Incarnation>,
 }
 
+/// A whole call with its response, for a recording.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordedCall {
+    /// The `model_call` event.
+    pub seq: Seq,
+    /// Which line of the conversation.
+    pub thread: String,
+    /// What was new in the request, in the gateway's own words; None where an older version recorded it.
+    pub asked: Option<Value>,
+    /// The whole response.
+    pub response: Value,
+}
+
 impl Store {
     /// Records that a call begins; durable when it returns.
     ///
@@ -97,17 +113,14 @@ impl Store {
             .run(move |tx: &mut Tx| {
                 Box::pin(async move {
                     acting(tx, call.execution, call.incarnation).await?;
-                    let set_aside = set_aside(tx, call.execution).await?;
-                    let execution =
-                        tx.execution(call.execution).await?.ok_or(ApplyError::UnknownExecution)?;
-                    execution.affords(call.reserved_micros, set_aside)?;
+                    let account = spending::afford(tx, call.execution, call.reserved_micros).await?;
                     let id = CallId(tx.fresh_id());
                     let now = tx.now();
                     sqlx::query(
                         "INSERT INTO model_calls
                             (id, execution, incarnation, thread, place, request_digest, model, state,
-                             started_at, reserved_micros)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'open', ?8, ?9)",
+                             started_at, reserved_micros, agent, owner_user, asked)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'open', ?8, ?9, ?10, ?11, ?12)",
                     )
                     .bind(id.0)
                     .bind(call.execution.0)
@@ -118,6 +131,9 @@ impl Store {
                     .bind(call.model)
                     .bind(now)
                     .bind(signed(call.reserved_micros))
+                    .bind(account.agent)
+                    .bind(account.owner.map(|user| user.0))
+                    .bind(to_json(&call.asked)?)
                     .execute(tx.writing().await?)
                     .await?;
                     Ok::<_, ApplyError>(id)
@@ -287,6 +303,34 @@ impl Store {
         rows.iter().map(stored_call).collect()
     }
 
+    /// The whole calls after an event, with their responses, in the order in which they were completed.
+    pub async fn recorded_calls(
+        &self,
+        execution: ExecutionId,
+        after: Seq,
+        limit: u32,
+    ) -> Result<Vec<RecordedCall>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT seq, thread, asked, response FROM model_calls
+             WHERE execution = ?1 AND seq > ?2 AND state = 'complete' ORDER BY seq LIMIT ?3",
+        )
+        .bind(execution.0)
+        .bind(signed(after))
+        .bind(limit)
+        .fetch_all(&self.shared.readers)
+        .await?;
+        let recorded = |row: &SqliteRow| {
+            let asked: Option<&str> = row.try_get(2)?;
+            Ok(RecordedCall {
+                seq: unsigned("seq", row.try_get(0)?)?,
+                thread: row.try_get(1)?,
+                asked: asked.map(|asked| from_json("a request's gist", asked)).transpose()?,
+                response: from_json("a response", row.try_get(3)?)?,
+            })
+        };
+        rows.iter().map(recorded).collect()
+    }
+
     /// What an execution cost so far, in millionths of a US dollar; 0 for an unknown one.
     pub async fn cost_of(&self, execution: ExecutionId) -> Result<u64, StoreError> {
         if let Some(execution) = self.shared.cache.get(execution) {
@@ -315,7 +359,7 @@ async fn acting(tx: &mut Tx, id: ExecutionId, incarnation: Incarnation) -> Resul
 type Completed = (ExecutionId, Vec<std::sync::Arc<holdpoint_model::Event>>);
 
 async fn complete(tx: &mut Tx, call: CallId, done: CompletedCall) -> Result<Completed, ApplyError> {
-    let row = sqlx::query("SELECT execution, state FROM model_calls WHERE id = ?1")
+    let row = sqlx::query("SELECT execution, state, started_at FROM model_calls WHERE id = ?1")
         .bind(call.0)
         .fetch_optional(tx.reading())
         .await?
@@ -324,6 +368,7 @@ async fn complete(tx: &mut Tx, call: CallId, done: CompletedCall) -> Result<Comp
         return Err(Refusal::Stale("the model call was settled before").into());
     }
     let execution = ExecutionId(row.try_get::<Uuid, _>(0)?);
+    let started_at = row.try_get(2)?;
     let event = ModelCall {
         call,
         model: done.model.clone(),
@@ -354,18 +399,8 @@ async fn complete(tx: &mut Tx, call: CallId, done: CompletedCall) -> Result<Comp
     .bind(done.model)
     .execute(tx.writing().await?)
     .await?;
+    spending::settle(tx, execution, started_at, done.cost_micros).await?;
     Ok((execution, events))
-}
-
-/// What calls under way may still cost.
-async fn set_aside(tx: &mut Tx, id: ExecutionId) -> Result<u64, StoreError> {
-    let row = sqlx::query(
-        "SELECT coalesce(sum(reserved_micros), 0) FROM model_calls WHERE state = 'open' AND execution = ?1",
-    )
-    .bind(id.0)
-    .fetch_one(tx.reading())
-    .await?;
-    unsigned("reservations", row.try_get(0)?)
 }
 
 /// How the cost of a failed call is known.
@@ -378,7 +413,7 @@ enum Cost {
 }
 
 async fn fail(tx: &mut Tx, call: CallId, failed: FailedCall, cost: Cost) -> Result<(), ApplyError> {
-    let row = sqlx::query("SELECT execution, state, model FROM model_calls WHERE id = ?1")
+    let row = sqlx::query("SELECT execution, state, model, started_at FROM model_calls WHERE id = ?1")
         .bind(call.0)
         .fetch_optional(tx.reading())
         .await?
@@ -386,6 +421,8 @@ async fn fail(tx: &mut Tx, call: CallId, failed: FailedCall, cost: Cost) -> Resu
     if row.try_get::<&str, _>(1)? != "open" {
         return Err(Refusal::Stale("the model call was settled before").into());
     }
+    let execution = ExecutionId(row.try_get::<Uuid, _>(0)?);
+    let started_at = row.try_get(3)?;
     let mut seq = None;
     if failed.incomplete {
         let event = ModelCall {
@@ -398,7 +435,6 @@ async fn fail(tx: &mut Tx, call: CallId, failed: FailedCall, cost: Cost) -> Resu
             incomplete: true,
             estimated: cost == Cost::Estimated,
         };
-        let execution = ExecutionId(row.try_get::<Uuid, _>(0)?);
         let events = tx.command(execution, Command::ModelCall(event)).await?;
         seq = events.first().map(|event| event.seq);
     }
@@ -418,6 +454,9 @@ async fn fail(tx: &mut Tx, call: CallId, failed: FailedCall, cost: Cost) -> Resu
     .bind(failed.reason)
     .execute(tx.writing().await?)
     .await?;
+    if failed.incomplete {
+        spending::settle(tx, execution, started_at, failed.cost_micros).await?;
+    }
     Ok(())
 }
 

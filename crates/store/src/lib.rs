@@ -19,10 +19,11 @@ mod retention;
 mod rows;
 mod schema;
 mod snapshot;
+mod spending;
 mod store;
 mod writer;
 
-pub use calls::{CompletedCall, FailedCall, NewCall, StoredCall};
+pub use calls::{CompletedCall, FailedCall, NewCall, RecordedCall, StoredCall};
 pub use error::{ApplyError, OpenError, StoreError};
 pub use options::{Clock, IdSource, StoreOptions, SystemClock, TimeOrderedIds};
 pub use outbox::{AfterFailure, Claim, Delivery, LONGEST_WAIT_MS};
