@@ -157,8 +157,8 @@ impl Budgets {
     /// Whether anything that others share bounds this conversation: only then sums are needed.
     #[must_use]
     pub fn bound(&self, execution: &Execution) -> bool {
-        !execution.rehearsal
-            && !(self.of_agent(execution).is_unbounded() && self.of_owner(execution).is_unbounded())
+        let shared = [self.of_agent(execution), self.of_owner(execution)];
+        !execution.rehearsal && shared.iter().any(|limits| !limits.is_unbounded())
     }
 
     /// Every budget of a conversation with what is spent of it at `at`; its own comes first. A script

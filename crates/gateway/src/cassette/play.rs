@@ -62,10 +62,8 @@ impl Cassette {
             );
         };
         if call.thread != Thread::Side {
-            let outcomes = |gist: &Gist| gist.results.iter().cloned().collect();
-            let named = self.names();
             differing(&taped.asked.said, &came.said)
-                .or_else(|| differing_results(&outcomes(&taped.asked), &outcomes(&came), &named))
+                .or_else(|| differing_results(&taped.asked.results, &came.results, &self.names()))
                 .map_or(Ok(()), |how| Err(self.diverged(&format!("at call {number}, {how}"))))?;
         }
         let response = with_strings(&taped.response, &|text| text.replace(PLACE, &call.place));
@@ -192,12 +190,8 @@ fn differing(expected: &[String], came: &[String]) -> Option<String> {
         .then(|| format!("the person was expected to say {}, and said {}", said(expected), said(came)))
 }
 
-fn differing_results(
-    expected: &Vec<Outcome>,
-    came: &Vec<Outcome>,
-    names: &BTreeMap<&str, &str>,
-) -> Option<String> {
-    let how = |outcomes: &Vec<Outcome>, id: &str| {
+fn differing_results(expected: &[Outcome], came: &[Outcome], names: &BTreeMap<&str, &str>) -> Option<String> {
+    let how = |outcomes: &[Outcome], id: &str| {
         outcomes.iter().find(|outcome| outcome.tool_use == id).map_or("have no result yet", |outcome| {
             if outcome.failed { "fail or be refused" } else { "succeed" }
         })
