@@ -77,7 +77,11 @@ async fn the_same_conversation_has_the_same_outcome_from_its_cassette() -> anyho
     // A refusal where the recorded person allowed it, and other words, are other conversations.
     let (_, denied) = converse(&second, false, "").await?;
     let said = denied[0].as_str().unwrap_or_default();
-    assert!(said.contains("at call 2, Bash (toolu_") && said.contains("was expected to succeed"), "{said}");
+    assert!(
+        said.contains("at call 2, it was expected that Bash (toolu_")
+            && said.contains("succeeded, and it failed"),
+        "{said}"
+    );
     let id = second.ask("claude", "write the notes").await?;
     let mut seen = Vec::new();
     for _ in 0..2 {
@@ -89,7 +93,7 @@ async fn the_same_conversation_has_the_same_outcome_from_its_cassette() -> anyho
     second.decide(&hold, json!({"action": "reply", "message": "no, again"})).await?;
     let hold = second.hold(&id, "reply", &[hold["id"].as_str().unwrap_or_default().into()]).await?;
     let said = hold["subject"]["caution"].as_str().unwrap_or_default();
-    assert!(said.contains("expected to say “thank you”, and said “no, again”"), "{said}");
+    assert!(said.contains("the person says “thank you”, and they said “no, again”"), "{said}");
 
     let checked = second.run(&[
         "rehearse",

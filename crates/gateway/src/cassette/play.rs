@@ -51,7 +51,14 @@ impl Cassette {
             if call.thread == Thread::Side {
                 return Ok(None);
             }
-            return Err(self.diverged(&format!("{} was not recorded", of_thread(&call.thread, &came.begins))));
+            let is_agent = |thread: &Thread| matches!(thread, Thread::Agent(_));
+            let same_kind = |taped: &&Taped| is_agent(&taped.thread) == is_agent(&call.thread);
+            let recorded = self.calls.iter().find(same_kind).map_or_else(
+                || "none was".to_owned(),
+                |taped| format!("one that begins with {} was", quoted(&taped.asked.begins)),
+            );
+            let came = of_thread(&call.thread, &came.begins);
+            return Err(self.diverged(&format!("{came} was not recorded, {recorded}")));
         };
         let next = if call.thread == Thread::Side { 0 } else { self.contained(&chain, call)? };
         let Some((number, taped)) = chain.get(next) else {
@@ -186,23 +193,20 @@ fn differing(expected: &[String], came: &[String]) -> Option<String> {
         [] => "nothing".to_owned(),
         texts => texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(" and "),
     };
-    (expected != came)
-        .then(|| format!("the person was expected to say {}, and said {}", said(expected), said(came)))
+    (expected != came).then(|| {
+        format!("it was expected that the person says {}, and they said {}", said(expected), said(came))
+    })
 }
 
 fn differing_results(expected: &[Outcome], came: &[Outcome], names: &BTreeMap<&str, &str>) -> Option<String> {
     let how = |outcomes: &[Outcome], id: &str| {
-        outcomes.iter().find(|outcome| outcome.tool_use == id).map_or("have no result yet", |outcome| {
-            if outcome.failed { "fail or be refused" } else { "succeed" }
+        outcomes.iter().find(|outcome| outcome.tool_use == id).map_or("had no result", |outcome| {
+            if outcome.failed { "failed or was refused" } else { "succeeded" }
         })
     };
     let all = expected.iter().chain(came).map(|outcome| outcome.tool_use.as_str());
     let mut differs = all.filter(|id| how(expected, id) != how(came, id));
     let id = differs.next()?;
     let name = names.get(id).copied().unwrap_or("a tool");
-    Some(format!(
-        "{name} ({id}) was expected to {}, and what came was that it would {}",
-        how(expected, id),
-        how(came, id)
-    ))
+    Some(format!("it was expected that {name} ({id}) {}, and it {}", how(expected, id), how(came, id)))
 }

@@ -102,16 +102,19 @@ fn what_differs_is_named() {
     let said = how(&requests(THERE, false, "no, thanks")[2]);
     assert!(
         said.contains(
-            "x.cassette: at call 3, the person was expected to say “thanks”, and said “no, thanks”"
+            "x.cassette: at call 3, it was expected that the person says “thanks”, and they said “no, thanks”"
         ),
         "{said}"
     );
     let denied = how(&requests(THERE, true, "thanks")[1]);
-    assert!(denied.contains("at call 2, Write (t1) was expected to succeed"), "{denied}");
+    assert!(
+        denied.contains("at call 2, it was expected that Write (t1) succeeded, and it failed or was refused"),
+        "{denied}"
+    );
     let longer = how(&requests(THERE, false, "thanks")[3]);
     assert!(longer.contains("goes on after call 3"), "{longer}");
     let other = how(&json!([user("something else")]));
-    assert!(other.contains("begins with “something else” was not recorded"), "{other}");
+    assert!(other.contains("begins with “something else” was not recorded, one that begins with “write to {{place}}/workspace” was"), "{other}");
     let stray = json!([
         user(format!("write to {THERE}/workspace")),
         assistant(&json!([{"type": "tool_use", "id": "t9", "name": "Bash", "input": {}}])),
