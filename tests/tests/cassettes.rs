@@ -1,6 +1,10 @@
 //! A conversation's model traffic, exported and played back by another server, with the real CLI.
 
-use holdpoint_tests::{Server, Setup, check_log, of_kind};
+use anyhow::Context as _;
+use holdpoint_tests::{
+    Server, Setup, check_log, of_kind,
+    processes::{self, Part},
+};
 use serde_json::{Value, json};
 
 const SCRIPT: &str = r#"
@@ -111,8 +115,29 @@ async fn a_cassette_is_for_one_agent_where_only_that_one_has_it() -> anyhow::Res
     let file = first.folder().join("notes.cassette");
     first.run(&["cassette", "export", &id, "--output", file.to_str().unwrap_or_default()])?;
     let toml = format!("[agents.claude]\nrehearsal = {file:?}\n");
-    let second = Server::start(Setup::script(SCRIPT).toml(&toml)).await?;
+    let mut second = Server::start(Setup::script(SCRIPT).toml(&toml)).await?;
     let (_, played) = converse(&second, true, "thank you").await?;
     assert_eq!(played, recorded, "the script would have given other ids");
+
+    // Where it is on the cassette is in the conversation itself: a kill changes nothing.
+    let id = second.ask("claude", "write the notes").await?;
+    let hold = second.hold(&id, "tool", &[]).await?;
+    second.kill()?;
+    for pid in processes::of(&id, Part::Worker) {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(pid)?).context("a process id")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
+    }
+    second.up().await?;
+    second.decide(&hold, json!({"action": "allow"})).await?;
+    let hold = second.hold(&id, "tool", &[hold["id"].as_str().unwrap_or_default().into()]).await?;
+    second.decide(&hold, json!({"action": "allow"})).await?;
+    let hold = second.hold(&id, "reply", &[]).await?;
+    assert_eq!(hold["subject"]["caution"], Value::Null, "{hold:#}");
+    let events = second.export(&id)?;
+    check_log(&events)?;
+    assert!(!of_kind(&events, "worker_lost").is_empty());
+    let blocks: Vec<Value> =
+        of_kind(&events, "assistant").into_iter().map(|event| event["data"]["block"].clone()).collect();
+    assert_eq!(blocks, recorded[..recorded.len() - 1]);
     Ok(())
 }
