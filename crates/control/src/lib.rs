@@ -186,6 +186,12 @@ impl Control {
         self.inner.options.layout.workspace(id)
     }
 
+    /// The folder of everything that is one execution's.
+    #[must_use]
+    pub fn folder(&self, id: ExecutionId) -> PathBuf {
+        self.inner.options.layout.execution(id)
+    }
+
     /// The log of an execution's newest worker.
     #[must_use]
     pub fn worker_log(&self, id: ExecutionId, incarnation: u32) -> PathBuf {

@@ -83,6 +83,11 @@ pub struct Limits {
     pub turns: Option<u32>,
     /// US dollars for the whole execution, as the gateway sees them.
     pub budget_usd: Option<f64>,
+    /// US dollars for all conversations with this agent, rehearsals left out, in a day of UTC. What is written
+    /// here now counts, also for conversations that have begun.
+    pub budget_per_day_usd: Option<f64>,
+    /// The same in a calendar month of UTC.
+    pub budget_per_month_usd: Option<f64>,
     /// How long a hold waits before it expires; a week where absent.
     pub hold: Option<HumanDuration>,
     /// How long before a hold expires people are reminded of it, as in `["1d", "1h"]`. Where absent, once:

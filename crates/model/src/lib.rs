@@ -5,6 +5,7 @@
 //! everything else, this aggregate included, can be rebuilt from it.
 
 pub mod agent;
+pub mod budget;
 pub mod command;
 pub mod container;
 pub mod digest;
@@ -22,6 +23,7 @@ pub mod user;
 pub mod wire;
 
 pub use agent::{AgentDef, Completion, HumanDuration, Limits};
+pub use budget::{BudgetUse, Budgets, PerSpan, Sums};
 pub use command::{Command, DecideCtx, Refusal};
 pub use container::{ContainerDef, HumanSize, Network};
 pub use digest::Digest;

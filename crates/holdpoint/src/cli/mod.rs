@@ -4,6 +4,7 @@ mod answer;
 mod ask;
 mod attach;
 mod backup;
+mod cassette;
 mod claude_cli;
 mod completion;
 mod config;
@@ -111,6 +112,9 @@ pub enum Command {
     Files(files::FilesArgs),
     /// Write a conversation's whole log, one event a line, as JSON
     Export(export::ExportArgs),
+    /// Keep a conversation's model traffic in a file, to play it back as a test
+    #[command(subcommand)]
+    Cassette(cassette::CassetteCommand),
     /// Write a backup of everything, also while it runs; or check one
     Backup(backup::BackupArgs),
     /// Make a data folder of a backup
@@ -206,6 +210,7 @@ pub async fn run(cli: Cli, environment: Environment) -> anyhow::Result<()> {
         Command::Logs(args) => logs::run(args, context).await,
         Command::Files(args) => files::run(args, context).await,
         Command::Export(args) => export::run(args, context).await,
+        Command::Cassette(command) => cassette::run(command, context).await,
         Command::Backup(args) => backup::run(args, context).await,
         Command::Restore(args) => restore::run(args, context).await,
         Command::Retention(args) => retention::run(args, context).await,

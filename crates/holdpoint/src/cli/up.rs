@@ -45,7 +45,7 @@ pub(super) async fn run(args: UpArgs, context: &Context) -> anyhow::Result<()> {
         port::check(SocketAddr::new(config.host, config.port))?;
     }
     let plan = plan(config, context).await?;
-    let (key, host) = (plan.config.gateway.api_key.is_some(), plan.config.host);
+    let (key, host) = (plan.config.gateway.has_model(), plan.config.host);
     // Signals end it, and nothing else.
     let stop = CancellationToken::new();
     serve::run(plan, stop, |running| {

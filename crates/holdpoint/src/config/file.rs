@@ -73,6 +73,33 @@ pub struct ClaudeTable {
 pub struct GatewayTable {
     /// The model endpoint. ANTHROPIC_BASE_URL comes first.
     pub upstream: Option<String>,
+    /// Several model endpoints in its place, each with a key of its own. A call goes to the first that takes
+    /// its model, and to the next one when that can be reached no better or has no room. ANTHROPIC_API_KEY
+    /// and ANTHROPIC_BASE_URL are not read then, but where a key names one.
+    pub upstreams: Vec<UpstreamTable>,
+    /// Model calls that may be under way at once; more wait in line, each conversation in its turn.
+    pub concurrent_calls: Option<u32>,
+    /// Model calls that may begin within any minute; more wait in line.
+    pub calls_per_minute: Option<u32>,
+    /// US dollars for all conversations that one person started, rehearsals left out, in a day of UTC.
+    pub budget_per_person_per_day_usd: Option<f64>,
+    /// The same in a calendar month of UTC.
+    pub budget_per_person_per_month_usd: Option<f64>,
+}
+
+/// One of `upstreams` of `[gateway]`
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamTable {
+    /// What it is called in messages and in the log.
+    pub name: String,
+    /// Its address, without `/v1`.
+    pub url: String,
+    /// The key that it wants, as `x-api-key`.
+    pub key: FromEnv,
+    /// The models that it takes, as in `["claude-haiku-*"]`; all where absent.
+    #[serde(default)]
+    pub models: Option<Vec<String>>,
 }
 
 /// `[container]`

@@ -102,7 +102,9 @@ pub async fn run(plan: Plan, stop: CancellationToken, ready: impl FnOnce(&Runnin
     let address = SocketAddr::new(plan.config.host, plan.config.port);
     let listener = TcpListener::bind(address).await.map_err(|error| admin::cannot_listen(address, &error))?;
     let address = listener.local_addr()?;
-    let store = open(&plan.data).await?;
+    let budgets = Arc::new(plan.config.gateway.budgets.clone());
+    let store =
+        Store::open(&plan.data.database(), StoreOptions { budgets, ..StoreOptions::default() }).await?;
     place::same_as_before(&store, &plan.data).await?;
     let models = models::Models::new(&plan.config, &plan.data)?;
     // What is only tried out is nobody's business.
@@ -116,7 +118,8 @@ pub async fn run(plan: Plan, stop: CancellationToken, ready: impl FnOnce(&Runnin
         Arc::new(tickets::StoreTickets::new(control.clone(), models.default_script())),
         Arc::new(record::StoreRecorder::new(store.clone())),
         models.upstream,
-    );
+    )
+    .with_rates(plan.config.gateway.rates);
     tokio::spawn(forget_what_ended(store.hints(), gateway.clone()));
     let closing = CancellationToken::new();
     let url = local_url(address);
