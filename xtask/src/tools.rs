@@ -29,7 +29,20 @@ pub(crate) fn install() -> anyhow::Result<()> {
     claude()?;
     chromium()?;
     podman()?;
+    ordinary_user()?;
     moto()
+}
+
+/// The account that rootless containers run as where tests run as root; `holdpoint_tests::podman::USER`.
+fn ordinary_user() -> anyhow::Result<()> {
+    let accounts = std::fs::read_to_string("/etc/passwd")?;
+    if !is_root() || accounts.lines().any(|line| line.starts_with("holdpoint-tests:")) {
+        return Ok(());
+    }
+    let mut command = Command::new("useradd");
+    // An ordinary account, so that it gets subordinate ids.
+    command.args(["--create-home", "--shell", "/bin/bash", "holdpoint-tests"]).stdin(Stdio::null());
+    run::program(command, "useradd holdpoint-tests")
 }
 
 /// An S3 server for the tests of checkpoints, below the target folder.
