@@ -50,6 +50,9 @@ pub struct Podman {
     kind: Kind,
     folder: PathBuf,
     user: Option<User>,
+    /// The program under test, and the Claude CLI, where the account can reach them.
+    program: PathBuf,
+    claude: PathBuf,
 }
 
 impl Podman {
@@ -95,7 +98,23 @@ impl Podman {
             fs::set_permissions(&runtime, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
             user.takes(&folder)?;
         }
-        Ok(Self { kind, folder, user })
+        let (program, claude) = match &user {
+            None => (holdpoint()?, claude()?),
+            Some(_) => (copied(&holdpoint()?, &folder)?, copied(&claude()?, &folder)?),
+        };
+        Ok(Self { kind, folder, user, program, claude })
+    }
+
+    /// The program under test, where the account can reach it.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The Claude CLI, where the account can reach it.
+    #[must_use]
+    pub fn claude(&self) -> &Path {
+        &self.claude
     }
 
     /// Which it is.
@@ -171,9 +190,9 @@ impl Podman {
         let lock = File::create(self.folder.join("lock"))?;
         flock(&lock, FlockOperation::LockExclusive)?;
         let config = self.folder.join("holdpoint.toml");
-        fs::write(&config, format!("[claude]\ncli = {:?}\n{}", claude()?, self.toml()))?;
+        fs::write(&config, format!("[claude]\ncli = {:?}\n{}", self.claude, self.toml()))?;
         self.takes(&self.folder)?;
-        let mut command = Command::new(holdpoint()?);
+        let mut command = Command::new(&self.program);
         command
             .args(["image", "build", "--base", "--data"])
             .arg(self.folder.join("data"))
@@ -192,7 +211,8 @@ impl Podman {
         let executions = fs::read_dir(data.join("executions")).into_iter().flatten().flatten();
         let executions: Vec<_> =
             executions.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        for entry in fs::read_dir("/run/holdpoint/mounts").into_iter().flatten().flatten() {
+        let folders = fs::read_dir("/run/holdpoint/mounts").into_iter().flatten().flatten();
+        for entry in folders.flat_map(|folder| fs::read_dir(folder.path()).into_iter().flatten().flatten()) {
             let name = entry.file_name();
             if !executions.iter().any(|id| name.to_string_lossy().contains(id.as_str())) {
                 continue;
@@ -202,8 +222,25 @@ impl Podman {
                 let _ = fs::remove_dir(mount.path());
             }
             let _ = fs::remove_dir(entry.path());
+            let _ = entry.path().parent().map(fs::remove_dir);
         }
     }
+}
+
+/// A copy of a program in a folder; folders above the original may be closed to others.
+fn copied(program: &Path, folder: &Path) -> Result<PathBuf> {
+    let copy = folder.join(program.file_name().context("a file's name")?);
+    let is_newer = |copied: fs::Metadata, original: fs::Metadata| {
+        Ok::<_, std::io::Error>(copied.len() == original.len() && copied.modified()? >= original.modified()?)
+    };
+    if !copy.exists() || !is_newer(fs::metadata(&copy)?, fs::metadata(program)?)? {
+        // Beside its place first: another test may be running the old one.
+        let new = folder.join(format!("new-{}", std::process::id()));
+        fs::copy(program, &new)?;
+        fs::set_permissions(&new, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        fs::rename(&new, &copy)?;
+    }
+    Ok(copy)
 }
 
 impl User {

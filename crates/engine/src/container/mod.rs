@@ -9,9 +9,10 @@ mod idmap;
 mod settings;
 
 use std::{
+    collections::HashSet,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bollard::{
@@ -44,7 +45,8 @@ pub struct ContainerOptions {
     pub data: PathBuf,
     /// The folder with the gateway's socket.
     pub gateway_dir: PathBuf,
-    /// A folder for mounts, outside of the data folder: whoever deletes there must not reach through them.
+    /// A folder for mounts of this data folder, and outside of it: whoever deletes there must not reach
+    /// through them.
     pub mounts: PathBuf,
     /// The image of agents that name none.
     pub image: String,
@@ -57,6 +59,8 @@ pub struct ContainerEngine {
     containers: Arc<Containers>,
     bounds: Bounds,
     operator: (u32, u32),
+    /// Those that this process has started: their worker may be a moment behind their container.
+    started: Mutex<HashSet<WorkerId>>,
     options: ContainerOptions,
 }
 
@@ -78,6 +82,7 @@ impl ContainerEngine {
             bounds,
             operator: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             containers,
+            started: Mutex::default(),
             options,
         })
     }
@@ -120,6 +125,9 @@ impl ContainerEngine {
         let alive = self.processes.alive(&ids).await?;
         let mut reaped = 0;
         for id in ids.into_iter().filter(|id| !alive.contains(id)) {
+            if self.started.lock().unwrap_or_else(PoisonError::into_inner).contains(&id) {
+                continue;
+            }
             self.end(id).await?;
             reaped += 1;
         }
@@ -127,8 +135,9 @@ impl ContainerEngine {
     }
 
     async fn start(&self, start: StartWorker) -> Result<(), EngineError> {
-        self.ensure().await?;
         let id = start.id;
+        self.started.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        self.ensure().await?;
         let def = &start.container;
         let image = def.image.as_deref().unwrap_or(&self.options.image);
         let session = start.run_dir.join(SESSION_FOLDER);
@@ -188,6 +197,7 @@ impl ContainerEngine {
         self.ensure().await?;
         let how = self.how_it_ended(id).await;
         self.remove(id).await?;
+        self.started.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         let mounts = self.mounts_of(id);
         let unmounted = tokio::task::spawn_blocking(move || idmap::unmount_all(&mounts)).await;
         unmounted.map_err(io::Error::other).flatten().map_err(EngineError::Look)?;

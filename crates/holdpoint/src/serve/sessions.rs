@@ -1,12 +1,20 @@
 //! Where sessions run: chosen once, at the start.
 
-use std::{fmt, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc};
+use std::{
+    fmt,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use holdpoint_bridge::GATEWAY_SOCKET;
 use holdpoint_containers::Containers;
 use holdpoint_engine::{ContainerEngine, ContainerOptions, Engine, ProcessEngine};
-use holdpoint_model::image::{self, BaseLabels};
+use holdpoint_model::{
+    Digest,
+    image::{self, BaseLabels},
+};
 
 use tokio::net::UnixListener;
 use tracing::{info, warn};
@@ -25,6 +33,9 @@ const GATEWAY_FOLDER: &str = "gateway";
 
 /// The name of the folder for mounts, beside our own sockets.
 const MOUNTS_FOLDER: &str = "mounts";
+
+/// Characters of a short name.
+const SHORT_NAME: usize = 16;
 
 /// Where sessions run, in words for whoever starts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +124,7 @@ async fn in_containers(plan: &Plan, program: PathBuf) -> Result<Chosen, Failure>
         path: plan.path.clone(),
         data: plan.data.root().to_owned(),
         gateway_dir: plan.data.root().join(GATEWAY_FOLDER),
-        mounts: plan.connect.own_folder.join(MOUNTS_FOLDER),
+        mounts: plan.connect.own_folder.join(MOUNTS_FOLDER).join(short_name(plan.data.root())),
         image,
     };
     let engine = ContainerEngine::new(containers, options).await;
@@ -159,6 +170,12 @@ pub(super) async fn reap(containers: Arc<ContainerEngine>) {
         Ok(reaped) => info!(reaped, "removed containers that were left behind"),
         Err(error) => warn!(%error, "failed to remove containers that were left behind"),
     }
+}
+
+/// A short name for a data folder, for folders that several share.
+fn short_name(data: &Path) -> String {
+    let digest = Digest::of_bytes(data.as_os_str().as_encoded_bytes()).to_string();
+    digest.trim_start_matches("sha256:").chars().take(SHORT_NAME).collect()
 }
 
 /// Our own program file, for workers.
