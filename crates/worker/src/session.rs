@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashSet,
-    fs::OpenOptions,
     io,
     path::{Path, PathBuf},
 };
@@ -17,7 +16,7 @@ use holdpoint_model::{
     event::{Message, Problem},
     wire::WorkerSpec,
 };
-use tracing::{info, warn};
+use tracing::info;
 
 /// The mark by which everything that the session starts can be found again, in its environment.
 /// The engine looks for it; see `holdpoint_engine::SESSION_MARK`.
@@ -45,66 +44,61 @@ pub(crate) struct Started {
     pub(crate) lost_messages: Vec<Message>,
 }
 
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("mend the transcript of the session: {0}")]
+    Transcript(#[from] io::Error),
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+}
+
 /// Starts the CLI.
-pub(crate) async fn start(spec: &WorkerSpec) -> Result<Started, SpawnError> {
+pub(crate) async fn start(spec: &WorkerSpec) -> Result<Started, StartError> {
     let config_dir = spec.home.join(".claude");
-    let transcript = usable_transcript(&config_dir, spec);
-    let has = |message: &Message| {
-        transcript.as_ref().is_some_and(|transcript| transcript.contains_user_message(message.id.0))
-    };
-    let lost_messages: Vec<Message> =
-        spec.turn_messages.iter().filter(|message| !has(message)).cloned().collect();
-    let resumed = transcript.is_some();
+    let mut found = usable_transcript(&config_dir, spec)?;
+    let has = |transcript: &Transcript, message: &Message| transcript.contains_user_message(message.id.0);
+    let lost_messages: Vec<Message> = spec
+        .turn_messages
+        .iter()
+        .filter(|message| !found.as_ref().is_some_and(|(_, transcript)| has(transcript, message)))
+        .cloned()
+        .collect();
+    let resumed = found.is_some();
     let choice =
         if resumed { SessionChoice::resume(spec.session.0) } else { SessionChoice::New(spec.session.0) };
-    // A turn whose message the transcript has goes on by itself; one whose message was lost begins
-    // again with that message, and the gateway answers it from the record.
-    let goes_on = resumed && spec.turn_open && spec.turn_messages.first().is_none_or(has);
-    if goes_on && let Err(error) = reopen(&config_dir, spec, transcript.as_ref()) {
-        warn!(%error, "failed to take the last answer back; the turn may not go on by itself");
+    let mut goes_on = false;
+    if let Some((path, transcript)) = &mut found {
+        // A turn whose message the transcript has goes on by itself; one whose message was lost begins
+        // again with that message, and the gateway answers it from the record.
+        goes_on = spec.turn_open && spec.turn_messages.first().is_none_or(|first| has(transcript, first));
+        if goes_on {
+            transcript.reopen();
+        }
+        if transcript.save(path)? {
+            info!("mended the transcript");
+        }
     }
     info!(resumed, goes_on, lost = lost_messages.len(), "starting the session");
     let (handle, events) = Claude::spawn(options(spec, config_dir, choice, goes_on)).await?;
-    let in_transcript = transcript
-        .iter()
-        .flat_map(|transcript| &transcript.entries)
-        .filter_map(|entry| entry.user_message.map(MessageId))
-        .collect();
+    let entries = found.iter().flat_map(|(_, transcript)| &transcript.entries);
+    let in_transcript = entries.filter_map(|entry| entry.user_message.map(MessageId)).collect();
     Ok(Started { handle, events, resumed, goes_on, in_transcript, lost_messages })
 }
 
-/// Takes the answer back that an interrupted turn seems to have ended with. The turn's end is not in the
-/// log, so either it was never told or the answer had more to come; the CLI would take it for complete
-/// and do nothing. Without it the CLI asks again, and the gateway answers from its record.
-fn reopen(config_dir: &Path, spec: &WorkerSpec, transcript: Option<&Transcript>) -> io::Result<()> {
-    let Some(at) = transcript.and_then(Transcript::closing_answer) else { return Ok(()) };
-    let Some(path) = transcript::find(config_dir, spec.session.0) else { return Ok(()) };
-    info!(at, "taking the last answer back, so that the turn goes on");
-    let file = OpenOptions::new().write(true).open(path)?;
-    file.set_len(at)?;
-    file.sync_all()
-}
-
-/// The transcript, if there is one that the CLI can resume. One without a single message (the CLI
-/// was killed before its first flush) is put aside, since the CLI would refuse both to resume it
-/// and to begin another under the same id.
-fn usable_transcript(config_dir: &std::path::Path, spec: &WorkerSpec) -> Option<Transcript> {
-    let path = transcript::find(config_dir, spec.session.0)?;
-    let transcript = match Transcript::read(&path) {
-        Ok(transcript) => transcript,
-        Err(error) => {
-            warn!(%error, "failed to read the transcript");
-            Transcript::default()
-        }
-    };
+/// The transcript, straightened, if there is one that the CLI can resume. One without a single message (the
+/// CLI was killed before its first flush) is put aside, since the CLI would refuse both to resume it and to
+/// begin another under the same id. One that cannot be read is no empty one: the session does not start.
+fn usable_transcript(config_dir: &Path, spec: &WorkerSpec) -> io::Result<Option<(PathBuf, Transcript)>> {
+    let Some(path) = transcript::find(config_dir, spec.session.0) else { return Ok(None) };
+    let mut transcript = Transcript::read(&path)?;
+    transcript.straighten();
     if transcript.entries.iter().any(|entry| matches!(entry.kind.as_str(), "user" | "assistant")) {
-        return Some(transcript);
+        return Ok(Some((path, transcript)));
     }
     let aside = path.with_extension(format!("unusable-{}", spec.incarnation));
-    if let Err(error) = std::fs::rename(&path, &aside) {
-        warn!(%error, "failed to put an unusable transcript aside");
-    }
-    None
+    std::fs::rename(&path, &aside)?;
+    Ok(None)
 }
 
 fn options(spec: &WorkerSpec, config_dir: PathBuf, choice: SessionChoice, goes_on: bool) -> Options {
@@ -157,7 +151,14 @@ pub(crate) fn user_message(message: &Message) -> UserMessage {
 }
 
 /// A start that no other worker would fare better with, as people read it; None when it may.
-pub(crate) fn hopeless(error: &SpawnError) -> Option<Problem> {
+pub(crate) fn hopeless(error: &StartError) -> Option<Problem> {
+    let StartError::Spawn(error) = error else { return None };
+    if let SpawnError::ConfigDirUnwritable { source, .. } = error
+        && matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    {
+        // It goes on when there is space again.
+        return None;
+    }
     let problem = |code: &str, hint: &str| {
         Some(Problem {
             code: code.into(),

@@ -140,9 +140,7 @@ fn upstream(path: &Path) -> Result<Vec<UpstreamCall>> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let mut calls = Vec::new();
     for line in text.lines() {
-        // Two lines run into each other where the disk was full in the middle of the first.
-        let last = line.rfind("{\"call\":").map_or(line, |at| &line[at..]);
-        calls.push(serde_json::from_str(last).with_context(|| format!("a call: {line}"))?);
+        calls.push(serde_json::from_str(line).with_context(|| format!("a call: {line}"))?);
     }
     Ok(calls)
 }

@@ -4,6 +4,7 @@
 //! the session runs. A host reads it after a crash, to see what had happened; the last line may be torn.
 
 mod branch;
+mod mend;
 
 use std::fs;
 use std::io;
@@ -63,6 +64,8 @@ pub struct Entry {
     pub user_message: Option<Uuid>,
     /// Where its line begins, in bytes from the start of the file.
     pub offset: u64,
+    /// How long its line is, in bytes.
+    pub length: u64,
     /// It belongs to a subagent.
     pub is_sidechain: bool,
     /// Tool calls in it: id and name.
@@ -90,7 +93,7 @@ impl Transcript {
         let mut offset = 0;
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             if let Ok(raw) = serde_json::from_slice(line) {
-                entries.push(Entry::read(raw, offset));
+                entries.push(Entry::read(raw, offset, line.len() as u64));
             }
             offset += line.len() as u64;
         }
@@ -152,7 +155,7 @@ impl Transcript {
 }
 
 impl Entry {
-    fn read(raw: Value, offset: u64) -> Self {
+    fn read(raw: Value, offset: u64, length: u64) -> Self {
         let uuid = |key: &str| raw[key].as_str().and_then(|id| id.parse().ok());
         let blocks = raw["message"]["content"].as_array().map(Vec::as_slice).unwrap_or_default();
         let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -168,6 +171,7 @@ impl Entry {
             kind: text(&raw["type"]).unwrap_or_default(),
             user_message,
             offset,
+            length,
             uuid: uuid("uuid"),
             parent: uuid("parentUuid"),
             message_id: text(&raw["message"]["id"]),

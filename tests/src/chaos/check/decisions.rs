@@ -19,6 +19,7 @@ struct Hold<'a> {
     stands: Stands,
     kind: &'a str,
     input: &'a Value,
+    of_subagent: bool,
     decision: Option<&'a Value>,
     /// The worker has written the answer to the session.
     written: bool,
@@ -58,6 +59,7 @@ fn step<'a>(
             stands: Stands::Open,
             kind: event.text("hold_kind"),
             input: &event.data["subject"]["input"],
+            of_subagent: event.data["subject"]["agent_id"].is_string(),
             decision: None,
             written: false,
             written_before: false,
@@ -108,7 +110,16 @@ fn step<'a>(
         "hold_indeterminate" => hold.stands = Stands::Settled,
         "hold_cancelled" | "hold_superseded" | "hold_expired" => {
             let over = matches!(recorded.status.as_str(), "cancelled" | "error");
-            if matches!(hold.stands, Stands::Answered | Stands::Releasing) && !over {
+            // An ask of an answer that broke off is asked no more: the model is asked again, and may say
+            // something else. Nobody is deceived, since the log says what took its place. What a subagent
+            // asked, that such an answer had sent, ends with the turn.
+            let broken_off = (event.kind == "hold_superseded" || hold.of_subagent)
+                && hold.stands == Stands::Answered
+                && recorded
+                    .of_kind("model_call")
+                    .any(|call| call.data["incomplete"] == true && call.seq < seq);
+            let decided = matches!(hold.stands, Stands::Answered | Stands::Releasing);
+            if decided && !over && !broken_off {
                 let what = twice(&format!("was decided and came to nothing: {}", event.data));
                 findings.add(Fault::DecisionLost, id, what);
             }

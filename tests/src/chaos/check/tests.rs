@@ -321,3 +321,11 @@ fn a_message_that_was_taken_is_not_in_the_log() {
     story.history.said.push(Said { execution, text, outcome: Outcome::Taken });
     story.finds(Fault::ReplyLost);
 }
+
+#[test]
+fn the_model_was_never_shown_a_reply() {
+    let mut story = clean();
+    story.history.upstream[2].turn = 1;
+    story.history.upstream[2].step = 3;
+    story.finds(Fault::ReplyLost);
+}

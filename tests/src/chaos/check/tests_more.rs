@@ -45,6 +45,20 @@ fn a_decision_is_cancelled_unused() {
 }
 
 #[test]
+fn a_decision_is_superseded_although_no_answer_broke_off() {
+    let mut story = clean();
+    let events = [
+        ("hold_opened", hold("h3", "t3", "true")),
+        ("hold_answered", decision("h3", &json!({"action": "allow"}))),
+        ("hold_superseded", json!({"hold": "h3", "by": "h4"})),
+    ];
+    story.insert_after("hold_released", &events);
+    story.finds(Fault::DecisionLost);
+    story.insert_after("worker_ready", &[("model_call", json!({"incomplete": true, "estimated": true}))]);
+    assert_eq!(check(&story.history).all, []);
+}
+
+#[test]
 fn a_decision_never_has_its_effect() {
     let mut story = clean();
     let answered = decision("h3", &json!({"action": "allow"}));

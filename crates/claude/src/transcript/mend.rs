@@ -1,0 +1,198 @@
+//! A transcript as a session can go on from it.
+//!
+//! The CLI (2.1.330) does not look at its own file with suspicion. Seen:
+//!
+//! - What it cannot write, on a full disk, it drops without a word, and what it writes later hangs on rows
+//!   that are not there. A resume then knows nothing of what came before them.
+//! - Every resume of an interrupted turn branches off. `last-prompt` lines name the end of a branch, and an old
+//!   one outweighs the newest row: a later resume goes on in a branch that was left long ago. Rows of such
+//!   branches that share a message's id with the living one are mixed into what the model is shown.
+//! - A turn that ends with the CLI's own "Continue from where you left off." (it was killed before the model
+//!   answered), with the note of a failed call, or with a text is taken for complete, and nothing happens.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+use uuid::Uuid;
+
+use super::{Entry, Transcript};
+
+/// How messages begin that the CLI writes to itself when a turn was cut.
+const TO_ITSELF: [&str; 2] =
+    ["Continue from where you left off.", "Your response above was cut off mid-stream."];
+
+impl Transcript {
+    /// Leaves one chain: from the beginning to the newest row that hangs together with it. What was torn, what
+    /// hangs on rows that were never written, branches that were left, and notes of where a branch ended go.
+    pub fn straighten(&mut self) {
+        self.entries.retain(|entry| entry.kind != "last-prompt");
+        let rows = Rows::of(&self.entries);
+        let Some(newest) = rows.whole.last().copied() else { return };
+        let keep = rows.chain_to(newest);
+        self.keep(&keep);
+    }
+
+    /// Takes back what an interrupted turn seems to have ended with, so that it goes on. The turn's end is not
+    /// known outside, so either it was never told or there was more to come. Without it the CLI asks the model
+    /// again. Expects a straight transcript.
+    pub fn reopen(&mut self) {
+        let rows = Rows::of(&self.entries);
+        let mut end = rows.whole.last().copied();
+        while let Some(next) = end.and_then(|end| rows.before_closing(end)) {
+            end = Some(next);
+        }
+        let Some(end) = end else { return };
+        let keep = rows.chain_to(end);
+        self.keep(&keep);
+    }
+
+    /// Makes the file hold these entries alone: whole, or as it was. Says whether it had to be changed.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read or written.
+    pub fn save(&self, path: &Path) -> io::Result<bool> {
+        let bytes = fs::read(path)?;
+        let mut mended = Vec::with_capacity(bytes.len());
+        for entry in &self.entries {
+            let (from, length) = (usize::try_from(entry.offset), usize::try_from(entry.length));
+            let line = from.ok().zip(length.ok()).and_then(|(from, length)| bytes.get(from..from + length));
+            let line = line.ok_or_else(|| io::Error::other("the transcript has changed meanwhile"))?;
+            mended.extend_from_slice(line);
+            if !mended.ends_with(b"\n") {
+                mended.push(b'\n');
+            }
+        }
+        if mended == bytes {
+            return Ok(false);
+        }
+        let beside = path.with_extension("mended");
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        let written = file.write_all(&mended).and_then(|()| file.sync_all());
+        written.and_then(|()| fs::rename(&beside, path)).inspect_err(|_| drop(fs::remove_file(&beside)))?;
+        Ok(true)
+    }
+
+    fn keep(&mut self, rows: &HashSet<Uuid>) {
+        self.entries.retain(|entry| !is_row(entry) || entry.uuid.is_some_and(|uuid| rows.contains(&uuid)));
+    }
+}
+
+/// What hangs in the conversation's chain.
+fn is_row(entry: &Entry) -> bool {
+    entry.uuid.is_some() && !entry.is_sidechain && entry.raw.get("parentUuid").is_some()
+}
+
+fn is_boundary(entry: &Entry) -> bool {
+    entry.raw["subtype"] == "compact_boundary"
+}
+
+/// The rows that hang together with the beginning, in the order of the file.
+struct Rows<'a> {
+    by_id: HashMap<Uuid, &'a Entry>,
+    whole: Vec<&'a Entry>,
+}
+
+impl<'a> Rows<'a> {
+    fn of(entries: &'a [Entry]) -> Self {
+        let mut rows = Self { by_id: HashMap::new(), whole: Vec::new() };
+        for entry in entries.iter().filter(|entry| is_row(entry)) {
+            let whole = before(entry).is_none_or(|before| rows.by_id.contains_key(&before));
+            if let Some(uuid) = entry.uuid.filter(|_| whole || rows.whole.is_empty()) {
+                rows.by_id.insert(uuid, entry);
+                rows.whole.push(entry);
+            }
+        }
+        rows
+    }
+
+    fn before(&self, entry: &Entry) -> Option<&'a Entry> {
+        self.by_id.get(&before(entry)?).copied()
+    }
+
+    /// What leads to this row, with the results of calls that run beside each other: each hangs on its own call.
+    fn chain_to(&self, end: &'a Entry) -> HashSet<Uuid> {
+        let mut chain = HashSet::new();
+        self.add_way_to(end, &mut chain);
+        for result in self.whole.iter().filter(|entry| !entry.tool_results.is_empty()) {
+            let Some(call) = self.before(result).filter(|call| call.message_id.is_some()) else { continue };
+            let mut of_message = Some(call);
+            while let Some(block) = of_message.filter(|block| block.message_id == call.message_id) {
+                if block.uuid.is_some_and(|uuid| chain.contains(&uuid)) {
+                    self.add_way_to(result, &mut chain);
+                    break;
+                }
+                of_message = self.before(block);
+            }
+        }
+        // What was compacted is told of by its summary; how the rest hangs on it is the CLI's own affair.
+        let compacted = self.whole.iter().rposition(|entry| is_boundary(entry)).map_or(0, |at| at + 1);
+        chain.extend(self.whole.iter().take(compacted).filter_map(|entry| entry.uuid));
+        chain
+    }
+
+    fn add_way_to(&self, end: &'a Entry, chain: &mut HashSet<Uuid>) {
+        let mut next = Some(end);
+        while let Some((entry, uuid)) = next.and_then(|entry| Some((entry, entry.uuid?))) {
+            if !chain.insert(uuid) {
+                return;
+            }
+            next = self.before(entry);
+        }
+    }
+
+    /// The row before what a turn seems to be closed by, if it is: a text, or a word of the CLI to itself.
+    fn before_closing(&self, end: &'a Entry) -> Option<&'a Entry> {
+        // What is beside the conversation closes nothing, and goes with what it follows.
+        let mut last = end;
+        while is_aside(last) {
+            last = self.before(last)?;
+        }
+        if last.kind == "user" && is_to_itself(last) {
+            return self.before(last);
+        }
+        if last.kind != "assistant" {
+            return None;
+        }
+        let mut first = last;
+        loop {
+            if !first.tool_uses.is_empty() {
+                return None;
+            }
+            let before = self.before(first)?;
+            if before.kind != "assistant" || before.message_id != last.message_id {
+                return Some(before);
+            }
+            first = before;
+        }
+    }
+}
+
+fn before(entry: &Entry) -> Option<Uuid> {
+    // Behind a compaction the chain begins anew; what was before it is named all the same.
+    entry.parent.or_else(|| entry.raw["logicalParentUuid"].as_str().and_then(|id| id.parse().ok()))
+}
+
+fn is_aside(entry: &Entry) -> bool {
+    match entry.kind.as_str() {
+        "system" => !is_boundary(entry),
+        "attachment" => entry.user_message.is_none(),
+        _ => false,
+    }
+}
+
+fn is_to_itself(entry: &Entry) -> bool {
+    let content = &entry.raw["message"]["content"];
+    let text = content.as_str().or_else(|| content[0]["text"].as_str()).unwrap_or_default();
+    entry.raw["isMeta"] == true && TO_ITSELF.iter().any(|beginning| text.starts_with(beginning))
+}
+
+#[cfg(test)]
+#[path = "mend_tests.rs"]
+mod tests;
