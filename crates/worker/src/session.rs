@@ -87,7 +87,7 @@ pub(crate) async fn start(spec: &WorkerSpec) -> Result<Started, StartError> {
 }
 
 /// The transcript, straightened, if there is one that the CLI can resume. One without a single message (the
-/// CLI was killed before its first flush) is put aside, since the CLI would refuse both to resume it and to
+/// CLI was killed before its first flush, or could not write) is put aside, since the CLI would refuse both to resume it and to
 /// begin another under the same id. One that cannot be read is no empty one: the session does not start.
 fn usable_transcript(config_dir: &Path, spec: &WorkerSpec) -> io::Result<Option<(PathBuf, Transcript)>> {
     let Some(path) = transcript::find(config_dir, spec.session.0) else { return Ok(None) };

@@ -91,6 +91,10 @@ fn transcript(projects: &Path) -> Vec<String> {
     let mut texts = Vec::new();
     for folder in fs::read_dir(projects).into_iter().flatten().flatten() {
         for file in fs::read_dir(folder.path()).into_iter().flatten().flatten() {
+            // One that was put aside is no session's.
+            if file.path().extension().is_none_or(|extension| extension != "jsonl") {
+                continue;
+            }
             let Ok(text) = fs::read(file.path()) else { continue };
             for entry in lines(&String::from_utf8_lossy(&text)).filter(|entry| entry["type"] == "user") {
                 match &entry["message"]["content"] {

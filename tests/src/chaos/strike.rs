@@ -304,7 +304,7 @@ impl Killer {
                 self.lost(execution);
             }
         }
-        let pause_ms = self.rng.u64(300..1_800);
+        let pause_ms = self.rng.u64(300..2_500);
         tokio::time::sleep(Duration::from_millis(pause_ms / 2)).await;
         if self.rng.u8(..3) == 0 {
             self.server.kill()?;

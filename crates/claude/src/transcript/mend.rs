@@ -28,12 +28,12 @@ const TO_ITSELF: [&str; 2] =
 
 impl Transcript {
     /// Leaves one chain: from the beginning to the newest row that hangs together with it. What was torn, what
-    /// hangs on rows that were never written, branches that were left, and notes of where a branch ended go.
+    /// hangs on rows that were never written, branches that were left, and notes of where a branch ended go. Nothing
+    /// is left of a conversation whose beginning was never written.
     pub fn straighten(&mut self) {
         self.entries.retain(|entry| entry.kind != "last-prompt");
         let rows = Rows::of(&self.entries);
-        let Some(newest) = rows.whole.last().copied() else { return };
-        let keep = rows.chain_to(newest);
+        let keep = rows.whole.last().map(|newest| rows.chain_to(newest)).unwrap_or_default();
         self.keep(&keep);
     }
 
@@ -104,7 +104,7 @@ impl<'a> Rows<'a> {
         let mut rows = Self { by_id: HashMap::new(), whole: Vec::new() };
         for entry in entries.iter().filter(|entry| is_row(entry)) {
             let whole = before(entry).is_none_or(|before| rows.by_id.contains_key(&before));
-            if let Some(uuid) = entry.uuid.filter(|_| whole || rows.whole.is_empty()) {
+            if let Some(uuid) = entry.uuid.filter(|_| whole) {
                 rows.by_id.insert(uuid, entry);
                 rows.whole.push(entry);
             }

@@ -113,8 +113,7 @@ fn what_hangs_on_rows_that_were_never_written_goes() {
     straight(&[said(1, None), text(2, 1, "a"), said(5, Some(4)), text(6, 5, "c")], &[1, 2]);
     let torn = r#"{"type":"assistant","uu"#.to_owned();
     straight(&[said(1, None), torn, text(2, 1, "a")], &[1, 2]);
-    // A file that begins in the middle of a conversation is taken as it is.
-    straight(&[said(8, Some(7)), text(9, 8, "a")], &[8, 9]);
+    straight(&[result(3, 2), text(4, 3, "b")], &[]);
 }
 
 #[test]
@@ -143,8 +142,7 @@ fn a_turn_goes_on_from_the_last_word_that_is_not_the_clis_own() {
 /// The calls of a left branch are no calls of an answer whose own were not written yet.
 #[test]
 fn a_replayed_answer_is_judged_by_its_own_blocks() {
-    let lines =
-        [said(1, None), text(2, 1, "a"), call(3, 2, "a"), continued(4, 1), text(5, 4, "a")];
+    let lines = [said(1, None), text(2, 1, "a"), call(3, 2, "a"), continued(4, 1), text(5, 4, "a")];
     reopened(&lines, &[1]);
 }
 

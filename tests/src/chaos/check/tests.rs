@@ -122,6 +122,7 @@ impl Story {
             step,
             outcome: "answered".into(),
             message_id: Some(message.into()),
+            tool_use_ids: Vec::new(),
         });
         self.say("model_call", json!({"status": 200}));
     }
