@@ -4,7 +4,9 @@
 
 pub mod browser;
 pub mod chaos;
+pub mod podman;
 pub mod processes;
+pub mod whole;
 
 use std::{
     collections::BTreeSet,
@@ -17,6 +19,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures::StreamExt as _;
+use podman::Podman;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -70,6 +73,8 @@ pub struct Setup {
     pub env: Vec<(String, String)>,
     /// Where its folder is made, if not where temporary files are.
     pub folder: Option<PathBuf>,
+    /// Sessions run in its containers, not as processes.
+    pub podman: Option<Podman>,
 }
 
 impl Setup {
@@ -83,6 +88,13 @@ impl Setup {
     #[must_use]
     pub fn toml(mut self, toml: &str) -> Self {
         self.toml = toml.to_owned();
+        self
+    }
+
+    /// With sessions in containers.
+    #[must_use]
+    pub fn podman(mut self, podman: Podman) -> Self {
+        self.podman = Some(podman);
         self
     }
 
@@ -120,6 +132,7 @@ pub struct Server {
     child: Option<Child>,
     env: Vec<(String, String)>,
     http: reqwest::Client,
+    podman: Option<Podman>,
     _dir: TempDir,
 }
 
@@ -138,12 +151,19 @@ impl Server {
         let data = dir.path().join("data");
         let script = dir.path().join("script.yaml");
         std::fs::write(&script, setup.script.replace("@DIR@", &dir.path().display().to_string()))?;
-        let mut toml = format!("{}\n[claude]\ncli = {:?}\n", setup.top, claude()?);
+        let engine = if setup.podman.is_some() { "container" } else { "process" };
+        let mut toml = format!("engine = {engine:?}\n{}\n[claude]\ncli = {:?}\n", setup.top, claude()?);
+        if let Some(podman) = &setup.podman {
+            toml.push_str(podman.toml());
+        }
         if !setup.script.is_empty() {
             write!(toml, "\n[rehearsal]\nscript = {script:?}\n")?;
         }
         write!(toml, "\n{}\n", setup.toml)?;
         std::fs::write(dir.path().join("holdpoint.toml"), toml)?;
+        if let Some(podman) = &setup.podman {
+            podman.takes(dir.path())?;
+        }
         let port = free_port()?;
         let mut server = Self {
             url: format!("http://127.0.0.1:{port}"),
@@ -154,6 +174,7 @@ impl Server {
             child: None,
             env: setup.env,
             http: reqwest::Client::new(),
+            podman: setup.podman,
             _dir: dir,
         };
         server.up().await?;
@@ -253,6 +274,9 @@ impl Server {
             .env_remove("HOLDPOINT_DATA")
             .env("NO_COLOR", "1")
             .envs(self.env.iter().map(|(name, value)| (name, value)));
+        if let Some(podman) = &self.podman {
+            podman.applies_to(&mut command);
+        }
         command
     }
 
@@ -507,6 +531,9 @@ impl Drop for Server {
             let _ = child.wait();
         }
         processes::kill_all_of(&self.data);
+        if let Some(podman) = &self.podman {
+            podman.clean(&self.data);
+        }
     }
 }
 

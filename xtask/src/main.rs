@@ -20,7 +20,7 @@ enum Task {
     Bench,
     /// Kill everything with -9, over and over, and count what that broke
     Chaos(chaos::ChaosArgs),
-    /// Install the tools that tests need: the Claude CLI, Chromium
+    /// Install the tools that tests need: the Claude CLI, Chromium, Podman
     Tools,
 }
 

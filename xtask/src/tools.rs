@@ -1,4 +1,5 @@
-//! What tests need on the machine: the real Claude CLI, a real browser, and an S3 server.
+//! What tests need on the machine: the real Claude CLI, a real browser, an S3 server, and Podman with what
+//! makes images.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,6 +13,14 @@ use crate::run;
 /// The S3 server, as Python's package index has it.
 const MOTO: &str = "moto[server]==5.2.5";
 
+/// Debian's packages for containers; Podman alone recommends most of them, and apt is not asked for those.
+const PODMAN_PACKAGES: &[&str] =
+    &["podman", "runc", "uidmap", "slirp4netns", "fuse-overlayfs", "netavark", "aardvark-dns", "mmdebstrap"];
+
+/// A program of each of them that is on the PATH; the others are Podman's own helpers.
+const PODMAN_PROGRAMS: &[&str] =
+    &["podman", "runc", "newuidmap", "slirp4netns", "fuse-overlayfs", "mmdebstrap"];
+
 /// Where tests look for the CLI, below the target folder.
 const CLI_FOLDER: &str = "test-tools/claude-2.1.330";
 
@@ -19,7 +28,21 @@ const CLI_FOLDER: &str = "test-tools/claude-2.1.330";
 pub(crate) fn install() -> anyhow::Result<()> {
     claude()?;
     chromium()?;
+    podman()?;
+    ordinary_user()?;
     moto()
+}
+
+/// The account that rootless containers run as where tests run as root; `holdpoint_tests::podman::USER`.
+fn ordinary_user() -> anyhow::Result<()> {
+    let accounts = std::fs::read_to_string("/etc/passwd")?;
+    if !is_root() || accounts.lines().any(|line| line.starts_with("holdpoint-tests:")) {
+        return Ok(());
+    }
+    let mut command = Command::new("useradd");
+    // An ordinary account, so that it gets subordinate ids.
+    command.args(["--create-home", "--shell", "/bin/bash", "holdpoint-tests"]).stdin(Stdio::null());
+    run::program(command, "useradd holdpoint-tests")
 }
 
 /// An S3 server for the tests of checkpoints, below the target folder.
@@ -61,10 +84,25 @@ fn chromium() -> anyhow::Result<()> {
         Path::new("/usr/bin/apt-get").exists(),
         "the browser tests need Chromium and its driver: install `chromium` and `chromedriver` so that both are on the PATH"
     );
-    for args in [
-        &["update", "-q"][..],
-        &["install", "-y", "-q", "--no-install-recommends", "chromium", "chromium-driver"],
-    ] {
+    apt_install(&["chromium", "chromium-driver"])
+}
+
+/// The container engine, rootless too, and mmdebstrap, which the base image is made with.
+fn podman() -> anyhow::Result<()> {
+    if PODMAN_PROGRAMS.iter().all(|program| is_on_path(program)) {
+        return Ok(());
+    }
+    ensure!(
+        Path::new("/usr/bin/apt-get").exists(),
+        "the tests of containers need {} on the PATH",
+        PODMAN_PROGRAMS.join(", ")
+    );
+    apt_install(PODMAN_PACKAGES)
+}
+
+fn apt_install(packages: &[&str]) -> anyhow::Result<()> {
+    let install = [&["install", "-y", "-q", "--no-install-recommends"], packages].concat();
+    for args in [&["update", "-q"][..], &install] {
         let mut command = if is_root() { Command::new("apt-get") } else { Command::new("sudo") };
         if !is_root() {
             command.arg("apt-get");
@@ -77,6 +115,12 @@ fn chromium() -> anyhow::Result<()> {
 
 fn has(program: &str) -> bool {
     let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    found.is_ok_and(|status| status.success())
+}
+
+/// Whether there is such a program. Not every one knows `--version`.
+fn is_on_path(program: &str) -> bool {
+    let found = Command::new("sh").args(["-c", "command -v \"$0\"", program]).stdout(Stdio::null()).status();
     found.is_ok_and(|status| status.success())
 }
 

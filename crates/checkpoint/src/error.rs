@@ -92,11 +92,8 @@ pub enum TakeError {
         why: String,
     },
     /// There is more in the trees than a manifest may hold.
-    #[error("the list of files would be {bytes} bytes long, more than {} bytes", crate::MAX_MANIFEST_BYTES)]
-    TooMany {
-        /// How long.
-        bytes: usize,
-    },
+    #[error("there are too many files: their list may have {} bytes", crate::MAX_MANIFEST_BYTES)]
+    TooMany,
     /// It took so long that what it built on may have been swept away since.
     #[error("it took longer than {} s", crate::MAX_TAKE.as_secs())]
     TooSlow,

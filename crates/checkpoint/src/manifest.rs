@@ -137,6 +137,8 @@ pub enum NoteKind {
     Unreadable(String),
     /// Its path is too long, or too many folders deep, to be restored. It is left out.
     TooDeep,
+    /// It is larger than what may still be read for this checkpoint. It is left out.
+    TooLarge,
 }
 
 impl Entry {

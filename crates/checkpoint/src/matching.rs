@@ -2,14 +2,13 @@
 
 use std::{
     collections::HashMap,
-    ffi::CStr,
-    fs::File,
+    ffi::OsStr,
     io::{self, Read as _},
-    os::fd::OwnedFd,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FileType, Mode, OFlags, Stat};
+use holdpoint_beneath::{FileType, Folder, Stat};
 
 use crate::{
     Checkpoints, Digest, Manifest, RestoreError, StoreError,
@@ -96,12 +95,10 @@ fn is_left_out(found: &Found<'_>) -> bool {
 fn difference(manifest: &Manifest, entry: &Entry, found: Found<'_>) -> Option<String> {
     match (entry, found) {
         (Entry::Folder { mode, .. }, Found::Folder(stat)) => other_mode(*mode, stat),
-        (Entry::Link { to, .. }, Found::Other { folder, name, .. }) => {
-            match rustix::fs::readlinkat(folder, name, Vec::new()) {
-                Ok(target) if target.as_bytes() == to.as_bytes() => None,
-                _ => Some("points elsewhere".to_owned()),
-            }
-        }
+        (Entry::Link { to, .. }, Found::Other { folder, name, .. }) => match folder.link(name) {
+            Ok(target) if target.as_os_str().as_bytes() == to.as_bytes() => None,
+            _ => Some("points elsewhere".to_owned()),
+        },
         (Entry::File(file), Found::Other { folder, name, stat }) => {
             if walk::kind(stat) != FileType::RegularFile {
                 return Some("is no file any more".to_owned());
@@ -128,9 +125,8 @@ fn other_mode(expected: u32, stat: &Stat) -> Option<String> {
     (found != expected).then(|| format!("has mode {found:o}, not {expected:o}"))
 }
 
-fn has_content(manifest: &Manifest, file: &FileEntry, folder: &OwnedFd, name: &CStr) -> io::Result<bool> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened = File::from(rustix::fs::openat(folder, name, flags, Mode::empty())?);
+fn has_content(manifest: &Manifest, file: &FileEntry, folder: &Folder, name: &OsStr) -> io::Result<bool> {
+    let (opened, _) = folder.file(name)?;
     let mut part = Vec::new();
     for piece in &file.pieces {
         part.clear();

@@ -200,7 +200,7 @@ fn stage(
                     std::os::unix::fs::symlink(to.as_path(), &path).map_err(file_error("make", path))?;
                 }
                 Entry::File(file) => {
-                    new_file(&path).map_err(file_error("make", path.clone()))?;
+                    new_file(&path, file.size).map_err(file_error("make", path.clone()))?;
                     let path = Arc::new(path);
                     let mut offset = 0;
                     for piece in &file.pieces {
@@ -219,13 +219,18 @@ fn stage(
     Ok(targets)
 }
 
-fn new_file(path: &Path) -> io::Result<fs::File> {
-    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+/// A file of one hole, for parts to be put into.
+fn new_file(path: &Path, size: u64) -> io::Result<()> {
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.set_len(size)
 }
 
 fn write_parts(plain: &Bytes, targets: &[Target]) -> Result<(), RestoreError> {
     for target in targets {
         let path = target.path.as_path();
+        // What is nothing stays a hole: a file of holes may be longer than there is room on the disk.
+        if plain[target.at..target.at + target.len].iter().all(|byte| *byte == 0) {
+            continue;
+        }
         let file = fs::OpenOptions::new().write(true).open(path);
         // In range: the manifest was checked, and the blob is as long as it says.
         let part = plain.slice(target.at..target.at + target.len);

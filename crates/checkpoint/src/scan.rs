@@ -4,19 +4,20 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsStr,
     fs::File,
     io::{self, Read as _},
-    os::fd::OwnedFd,
+    os::unix::ffi::OsStringExt as _,
     path::PathBuf,
 };
 
 use bytes::Bytes;
 use globset::GlobSet;
-use rustix::fs::{FileType, Mode, OFlags, Stat};
+use holdpoint_beneath::{FileType, Folder, Stat};
 use tokio::sync::mpsc;
 
 use crate::{
-    Digest, Note, NoteKind,
+    Digest, MAX_MANIFEST_BYTES, Note, NoteKind,
     index::{self, Index},
     manifest::{BlobEntry, Entry, FileEntry, MAX_BLOB_BYTES, MODE_BITS, Piece, TreeEntry},
     path::{EntryPath, LinkTarget},
@@ -31,6 +32,14 @@ const READ_ATTEMPTS: usize = 3;
 
 /// A checkpoint keeps this many notes, and counts the rest.
 const MAX_NOTES: usize = 200;
+
+/// What is read for one checkpoint. A file that does not fit into what is left is left out and told: files
+/// may be longer than any disk (holes), and one content may have any number of names (hard links).
+const MAX_READ_BYTES: u64 = 64 * 1024 * 1024 * 1024;
+
+/// What an entry and a piece take in a manifest, at the very least.
+const ENTRY_BYTES: usize = 39;
+const PIECE_BYTES: usize = 18;
 
 /// As in git: a file changed so shortly before is read again next time, since a later change need
 /// not show in its times. Two seconds is the coarsest clock of a file system in use.
@@ -69,6 +78,8 @@ pub(crate) enum Ended {
     Unwanted,
     /// The root of a tree cannot be read.
     Root(PathBuf, io::Error),
+    /// No manifest has room for all that there is.
+    TooMany,
 }
 
 /// Reads all trees, handing out blobs as they fill. Blocks.
@@ -87,6 +98,7 @@ pub(crate) fn scan(
         packed: HashMap::new(),
         pack: Vec::new(),
         open: 0,
+        manifest_bytes: 0,
         result: Scanned::default(),
     };
     for tree in trees {
@@ -106,46 +118,61 @@ struct Scan<'a> {
     /// The open pack, and its place in the list.
     pack: Vec<u8>,
     open: u32,
+    /// What the manifest takes so far, at the very least.
+    manifest_bytes: usize,
     result: Scanned,
 }
 
 /// Why a file has no entry.
 enum NoFile {
     Lost(Loss),
+    /// It does not fit into what may still be read.
+    TooLarge,
     Unwanted,
-}
-
-impl From<rustix::io::Errno> for NoFile {
-    fn from(error: rustix::io::Errno) -> Self {
-        Self::Lost(error.into())
-    }
 }
 
 impl From<io::Error> for NoFile {
     fn from(error: io::Error) -> Self {
-        Self::Lost(Loss::Unreadable(error))
+        Self::Lost(error.into())
     }
 }
 
 impl Scan<'_> {
     fn tree(&mut self, tree: OwnedTree) -> Result<(), Ended> {
         let mut entries = Vec::new();
-        let mut wanted = true;
+        let (mut wanted, mut fits) = (true, true);
         let walked = walk::walk(&tree.path, &tree.patterns, &mut |path, found| {
             match self.entry(&tree.name, path, found) {
-                Ok(entry) => entries.extend(entry),
+                Ok(entry) => entries.extend(entry.inspect(|entry| self.count(entry))),
+                Err(NoFile::Lost(Loss::TooMany)) => fits = false,
                 Err(NoFile::Lost(loss)) => self.lost(&tree.name, path, loss),
+                Err(NoFile::TooLarge) => self.note(&tree.name, path, NoteKind::TooLarge),
                 Err(NoFile::Unwanted) => wanted = false,
             }
-            if wanted { Walk::Continue } else { Walk::Stop }
+            fits = fits && self.manifest_bytes <= MAX_MANIFEST_BYTES;
+            if wanted && fits { Walk::Continue } else { Walk::Stop }
         });
         walked.map_err(|error| Ended::Root(tree.path, error))?;
+        if !fits {
+            return Err(Ended::TooMany);
+        }
         // Trees do not share packs: the same start in many conversations is then the same blob.
         if !wanted || self.flush().is_err() {
             return Err(Ended::Unwanted);
         }
         self.result.trees.push(TreeEntry { name: tree.name, exclude: tree.exclude, entries });
         Ok(())
+    }
+
+    /// So that more than a manifest has room for is never held in memory.
+    fn count(&mut self, entry: &Entry) {
+        let (pieces, more) = match entry {
+            Entry::File(file) => (file.pieces.len(), 0),
+            Entry::Link { to, .. } => (0, to.as_bytes().len()),
+            Entry::Folder { .. } => (0, 0),
+        };
+        let path = entry.path().as_path().as_os_str().len();
+        self.manifest_bytes += ENTRY_BYTES + path + more + pieces * PIECE_BYTES;
     }
 
     fn entry(&mut self, tree: &str, path: &EntryPath, found: Found<'_>) -> Result<Option<Entry>, NoFile> {
@@ -161,8 +188,8 @@ impl Scan<'_> {
                     Ok(Some(Entry::File(file)))
                 }
                 FileType::Symlink => {
-                    let target = rustix::fs::readlinkat(folder, name, Vec::new())?;
-                    let to = LinkTarget::new(target.into_bytes()).ok_or(NoFile::Lost(Loss::TooDeep))?;
+                    let target = folder.link(name)?.into_os_string().into_vec();
+                    let to = LinkTarget::new(target).ok_or(NoFile::Lost(Loss::TooDeep))?;
                     Ok(Some(Entry::Link { path: path.clone(), to }))
                 }
                 _ => {
@@ -180,7 +207,7 @@ impl Scan<'_> {
             match loss {
                 Loss::Vanished => NoteKind::Vanished,
                 Loss::Unreadable(error) => NoteKind::Unreadable(error.to_string()),
-                Loss::TooDeep => NoteKind::TooDeep,
+                Loss::TooDeep | Loss::TooMany => NoteKind::TooDeep,
             },
         );
     }
@@ -197,8 +224,8 @@ impl Scan<'_> {
         &mut self,
         tree: &str,
         path: &EntryPath,
-        folder: &OwnedFd,
-        name: &std::ffi::CStr,
+        folder: &Folder,
+        name: &OsStr,
         stat: &Stat,
     ) -> Result<FileEntry, NoFile> {
         let untouched = self.index.as_ref().and_then(|index| index.untouched(tree, path, stat));
@@ -215,15 +242,9 @@ impl Scan<'_> {
         self.result.files_read += 1;
         let mut attempt = 1;
         loop {
-            // Not blocking: a pipe put in the file's place must not hold us up.
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let mut file = File::from(rustix::fs::openat(folder, name, flags, Mode::empty())?);
-            let before = rustix::fs::fstat(&file)?;
-            if walk::kind(&before) != FileType::RegularFile {
-                return Err(NoFile::Lost(Loss::Vanished));
-            }
+            let (mut file, before) = folder.file(name)?;
             let pieces = self.read(&mut file, index::size(&before))?;
-            let same = is_same(&before, &rustix::fs::fstat(&file)?);
+            let same = is_same(&before, &rustix::fs::fstat(&file).map_err(io::Error::from)?);
             if !same && attempt < READ_ATTEMPTS {
                 attempt += 1;
                 continue;
@@ -246,6 +267,9 @@ impl Scan<'_> {
 
     /// At most `size` bytes, so that a file which grows without end has one.
     fn read(&mut self, file: &mut File, size: u64) -> Result<Vec<Piece>, NoFile> {
+        if size > MAX_READ_BYTES.saturating_sub(self.result.bytes_read) {
+            return Err(NoFile::TooLarge);
+        }
         let mut pieces = Vec::new();
         let mut left = size;
         while left > 0 {

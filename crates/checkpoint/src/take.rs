@@ -86,8 +86,8 @@ impl Checkpoints {
     /// does not, the checkpoints before it are what they were.
     ///
     /// Kept are folders, regular files and links with their content, the nine permission bits, and
-    /// the time a file was last modified. Not kept: owners, extended attributes, set-id bits, holes,
-    /// and that two names are one file. Sockets, pipes and devices are counted.
+    /// the time a file was last modified. Not kept: owners, extended attributes, set-id bits, and
+    /// that two names are one file. Sockets, pipes and devices are counted.
     ///
     /// # Errors
     /// If a tree's root cannot be read, the store fails, or a name or pattern is none.
@@ -103,7 +103,7 @@ impl Checkpoints {
         let (files_read, bytes_read) = (scanned.files_read, scanned.bytes_read);
         let (manifest, bytes) = Manifest::seal(body(scanned, &stored, facts));
         if bytes.len() > MAX_MANIFEST_BYTES {
-            return Err(TakeError::TooMany { bytes: bytes.len() });
+            return Err(TakeError::TooMany);
         }
         if begun.elapsed() > MAX_TAKE {
             return Err(TakeError::TooSlow);
@@ -149,6 +149,7 @@ impl Checkpoints {
         let scanned = match scanned {
             Ok(scanned) => scanned,
             Err(Ended::Root(path, source)) => return Err(file_error("read", path)(source).into()),
+            Err(Ended::TooMany) => return Err(TakeError::TooMany),
             // Only its receiver could be gone, and that was waited for.
             Err(Ended::Unwanted) => return Err(TakeError::TooSlow),
         };

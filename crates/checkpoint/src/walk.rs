@@ -1,52 +1,16 @@
-//! Going through a folder without ever leaving it: each step is taken from an open folder, and no
-//! link is followed, even if one is put in the way meanwhile.
+//! Going through a folder without ever leaving it, by the paths that a manifest writes.
 
-use std::{io, os::fd::OwnedFd, path::Path};
+use std::{io, os::unix::ffi::OsStrExt as _, path::Path};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use holdpoint_beneath::Folder;
+pub(crate) use holdpoint_beneath::{Found, Loss, Walk, kind};
 
 use crate::path::EntryPath;
 
-/// Folders within folders; each costs an open file while it is gone through. Deeper ones are left
-/// out and told.
-const MAX_DEPTH: usize = 200;
-
-/// What was found at a path.
-pub(crate) enum Found<'a> {
-    /// A folder; what is in it comes next.
-    Folder(&'a Stat),
-    /// Anything else, by its name in its open folder.
-    Other { folder: &'a OwnedFd, name: &'a std::ffi::CStr, stat: &'a Stat },
-    /// Nothing that can be looked at.
-    Lost(Loss),
-}
-
-/// Why something is not looked at.
-pub(crate) enum Loss {
-    /// It went away between two looks.
-    Vanished,
-    /// The system refused.
-    Unreadable(io::Error),
-    /// See [`MAX_DEPTH`] and `MAX_PATH_BYTES`.
-    TooDeep,
-}
-
-impl From<rustix::io::Errno> for Loss {
-    fn from(error: rustix::io::Errno) -> Self {
-        match error {
-            // A folder or file that became a link, or a folder that became a file.
-            rustix::io::Errno::NOENT | rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR => Self::Vanished,
-            other => Self::Unreadable(other.into()),
-        }
-    }
-}
-
-/// What a visitor wants.
-pub(crate) enum Walk {
-    Continue,
-    Stop,
-}
+/// Entries looked at in one tree, left-out folders not counted. More than a manifest has room for, and what
+/// their names take in memory while they are gone through is bounded by it.
+const MAX_ENTRIES: usize = 500_000;
 
 /// Goes through everything below `root`, folders before their content, names in byte order.
 /// An error means that the root itself cannot be read.
@@ -55,80 +19,24 @@ pub(crate) fn walk(
     exclude: &GlobSet,
     visit: &mut dyn FnMut(&EntryPath, Found<'_>) -> Walk,
 ) -> io::Result<()> {
-    let folder = rustix::fs::open(root, FOLDER, Mode::empty())?;
-    let names = names_in(&folder)?;
-    let stat = rustix::fs::fstat(&folder)?;
-    let path = EntryPath::root();
-    if let Walk::Continue = visit(&path, Found::Folder(&stat)) {
-        below(&folder, names, &path, 0, exclude, visit);
-    }
-    Ok(())
-}
-
-const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-
-fn names_in(folder: &OwnedFd) -> rustix::io::Result<Vec<std::ffi::CString>> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(folder)? {
-        let name = entry?.file_name().to_owned();
-        if !matches!(name.as_bytes(), b"." | b"..") {
-            names.push(name);
+    let root = Folder::open(root)?;
+    let wanted = |path: &Path, _| !exclude.is_match(path);
+    holdpoint_beneath::walk(&root, MAX_ENTRIES, &wanted, &mut |path, found| {
+        if let Some(path) = entry_path(path) {
+            return visit(&path, found);
         }
-    }
-    names.sort_unstable();
-    Ok(names)
-}
-
-fn below(
-    folder: &OwnedFd,
-    names: Vec<std::ffi::CString>,
-    path: &EntryPath,
-    depth: usize,
-    exclude: &GlobSet,
-    visit: &mut dyn FnMut(&EntryPath, Found<'_>) -> Walk,
-) -> Walk {
-    for name in names {
-        let Some(path) = path.child(name.as_bytes()) else {
-            // Told at the folder, since the path itself is too long to be told.
-            if let Walk::Stop = visit(path, Found::Lost(Loss::TooDeep)) {
-                return Walk::Stop;
-            }
-            continue;
-        };
-        if exclude.is_match(path.as_path()) {
-            continue;
+        // Told at the folder, since the path itself is too long to be told. One that is too long is not gone
+        // into, so the folder above it is none.
+        let folder = path.parent().and_then(entry_path).unwrap_or_else(EntryPath::root);
+        match visit(&folder, Found::Lost(Loss::TooDeep)) {
+            Walk::Continue => Walk::Skip,
+            other => other,
         }
-        let went = match look(folder, &name) {
-            Err(error) => visit(&path, Found::Lost(error.into())),
-            Ok((stat, None)) => visit(&path, Found::Other { folder, name: &name, stat: &stat }),
-            Ok(_) if depth == MAX_DEPTH => visit(&path, Found::Lost(Loss::TooDeep)),
-            Ok((stat, Some((inner, names)))) => match visit(&path, Found::Folder(&stat)) {
-                Walk::Continue => below(&inner, names, &path, depth + 1, exclude, visit),
-                Walk::Stop => Walk::Stop,
-            },
-        };
-        if let Walk::Stop = went {
-            return Walk::Stop;
-        }
-    }
-    Walk::Continue
+    })
 }
 
-type OpenFolder = (OwnedFd, Vec<std::ffi::CString>);
-
-fn look(folder: &OwnedFd, name: &std::ffi::CStr) -> rustix::io::Result<(Stat, Option<OpenFolder>)> {
-    let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    if kind(&stat) != FileType::Directory {
-        return Ok((stat, None));
-    }
-    let inner = rustix::fs::openat(folder, name, FOLDER, Mode::empty())?;
-    let names = names_in(&inner)?;
-    Ok((rustix::fs::fstat(&inner)?, Some((inner, names))))
-}
-
-/// What kind of thing it is.
-pub(crate) fn kind(stat: &Stat) -> FileType {
-    FileType::from_raw_mode(stat.st_mode)
+fn entry_path(path: &Path) -> Option<EntryPath> {
+    EntryPath::new(path.as_os_str().as_bytes().to_owned())
 }
 
 /// Patterns of what to leave out: matched against the path below the root and against each name,

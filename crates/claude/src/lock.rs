@@ -1,14 +1,14 @@
 //! One driver per session.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::path::Path;
 
+use holdpoint_beneath::Folder;
 use rustix::fs::{FlockOperation, flock};
 use uuid::Uuid;
 
-use crate::error::SpawnError;
-use crate::options::driver_dir;
+/// More than a process id needs: the session may have written the file, too.
+const MAX_HOLDER_BYTES: u64 = 32;
 
 /// Holds a session for as long as it lives.
 ///
@@ -19,40 +19,31 @@ pub(crate) struct SessionLock {
     _file: File,
 }
 
+/// Why a session is not ours.
+#[derive(Debug)]
+pub(crate) enum LockError {
+    /// Another driver has it: this process, if it says so.
+    InUse { holder: Option<u32> },
+    /// The lock cannot be written.
+    Unwritable(io::Error),
+}
+
 impl SessionLock {
-    pub(crate) fn take(config_dir: &Path, session: Uuid) -> Result<Self, SpawnError> {
-        let dir = driver_dir(config_dir);
-        let path = dir.join(format!("{session}.lock"));
-        let unwritable = |source: io::Error| SpawnError::ConfigDirUnwritable { path: dir.clone(), source };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(unwritable)?;
+    /// Takes the lock of a session in the driver's folder.
+    pub(crate) fn take(driver: &Folder, session: Uuid) -> Result<Self, LockError> {
+        let name = format!("{session}.lock");
+        let mut file = driver.file_to_write_or_new(name).map_err(LockError::Unwritable)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut holder = String::new();
-            let _ = file.read_to_string(&mut holder);
-            return Err(SpawnError::SessionInUse { session, holder: holder.trim().parse().ok() });
+            let _ = file.take(MAX_HOLDER_BYTES).read_to_string(&mut holder);
+            return Err(LockError::InUse { holder: holder.trim().parse().ok() });
         }
         file.set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .map_err(unwritable)?;
+            .map_err(LockError::Unwritable)?;
         Ok(Self { _file: file })
     }
-}
-
-/// Writes a file that only this user can read.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    // Anew, because the mode counts only when a file is made.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(bytes)
 }
 
 #[cfg(test)]
@@ -61,15 +52,33 @@ mod tests {
 
     #[test]
     fn the_second_holder_is_told_about_the_first() {
-        let config = tempfile::tempdir().unwrap();
-        fs::create_dir(driver_dir(config.path())).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let driver = Folder::open(dir.path()).unwrap();
         let session = Uuid::new_v4();
-        let first = SessionLock::take(config.path(), session).unwrap();
-        match SessionLock::take(config.path(), session) {
-            Err(SpawnError::SessionInUse { holder, .. }) => assert_eq!(holder, Some(std::process::id())),
+        let first = SessionLock::take(&driver, session).unwrap();
+        match SessionLock::take(&driver, session) {
+            Err(LockError::InUse { holder }) => assert_eq!(holder, Some(std::process::id())),
             other => panic!("{other:?}"),
         }
         drop(first);
-        SessionLock::take(config.path(), session).unwrap();
+        SessionLock::take(&driver, session).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_leads_elsewhere_is_not_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let (driver, host) = (dir.path().join("driver"), dir.path().join("host"));
+        std::fs::create_dir(&driver).unwrap();
+        std::fs::write(&host, "precious").unwrap();
+        let (soft, hard, new) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
+        std::os::unix::fs::symlink(&host, driver.join(format!("{soft}.lock"))).unwrap();
+        std::fs::hard_link(&host, driver.join(format!("{hard}.lock"))).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("new"), driver.join(format!("{new}.lock"))).unwrap();
+        let folder = Folder::open(&driver).unwrap();
+        for session in [soft, hard, new] {
+            assert!(matches!(SessionLock::take(&folder, session), Err(LockError::Unwritable(_))));
+        }
+        assert_eq!(std::fs::read_to_string(&host).unwrap(), "precious");
+        assert!(!dir.path().join("new").exists());
     }
 }

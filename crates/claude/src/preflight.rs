@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use holdpoint_beneath::Folder;
 use rustix::fs::{Access, access};
 use tokio::process::Command;
 use uuid::Uuid;
 
 use crate::error::{ProbeError, SpawnError};
-use crate::lock::{SessionLock, write_private};
+use crate::lock::{LockError, SessionLock};
 use crate::options::{Options, PrivateFiles, SessionChoice, driver_dir};
 use crate::transcript;
 
@@ -29,15 +30,21 @@ pub(crate) struct Cleared {
 
 /// Checks and prepares. In the order in which an operator would look.
 pub(crate) fn check(options: &Options, path_variable: Option<&OsString>) -> Result<Cleared, SpawnError> {
-    let cli = find_cli(&options.cli, path_variable)?;
+    let cli =
+        if options.through.is_empty() { find_cli(&options.cli, path_variable)? } else { options.cli.clone() };
     if !options.cwd.is_dir() {
         return Err(SpawnError::CwdMissing { path: options.cwd.clone() });
     }
-    writable_config_dir(&options.config_dir)?;
+    let driver = writable_config_dir(&options.config_dir)?;
     let session = options.session.id();
-    let lock = SessionLock::take(&options.config_dir, session)?;
+    let lock = SessionLock::take(&driver, session).map_err(|error| match error {
+        LockError::InUse { holder } => SpawnError::SessionInUse { session, holder },
+        LockError::Unwritable(source) => {
+            SpawnError::ConfigDirUnwritable { path: driver_dir(&options.config_dir), source }
+        }
+    })?;
     check_session(options)?;
-    let files = write_files(options, session)?;
+    let files = write_files(options, &driver, session)?;
     Ok(Cleared { cli, files, lock })
 }
 
@@ -59,25 +66,38 @@ fn find_cli(cli: &Path, path_variable: Option<&OsString>) -> Result<PathBuf, Spa
 }
 
 /// Makes the folders the CLI writes to, and writes to each: permission bits say nothing about a read-only
-/// mount, nor to root.
-fn writable_config_dir(config_dir: &Path) -> Result<(), SpawnError> {
-    for dir in
-        [config_dir.to_owned(), config_dir.join("projects"), config_dir.join("debug"), driver_dir(config_dir)]
-    {
-        probe_dir(&dir).map_err(|source| SpawnError::ConfigDirUnwritable { path: dir, source })?;
-    }
-    Ok(())
+/// mount, nor to root. Gives the driver's own.
+///
+/// A session that went before may have put a link in the place of any of them; none is followed.
+fn writable_config_dir(config_dir: &Path) -> Result<Folder, SpawnError> {
+    let unwritable = |path: PathBuf| move |source| SpawnError::ConfigDirUnwritable { path, source };
+    let config = open_or_make(config_dir).map_err(unwritable(config_dir.to_owned()))?;
+    let writable = |path: PathBuf| {
+        let below = path.strip_prefix(config_dir).unwrap_or(&path);
+        config.make_folder(below).and_then(|folder| probe(&folder).map(|()| folder)).map_err(unwritable(path))
+    };
+    probe(&config).map_err(unwritable(config_dir.to_owned()))?;
+    writable(config_dir.join("projects"))?;
+    writable(config_dir.join("debug"))?;
+    writable(driver_dir(config_dir))
 }
 
-fn probe_dir(dir: &Path) -> io::Result<()> {
-    if !dir.is_dir() {
-        use std::os::unix::fs::DirBuilderExt;
-        // Transcripts are nobody else's business.
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+fn open_or_make(dir: &Path) -> io::Result<Folder> {
+    use std::os::unix::fs::DirBuilderExt;
+    match Folder::open(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Transcripts are nobody else's business.
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+            Folder::open(dir)
+        }
+        other => other,
     }
-    let probe = dir.join(format!(".driver-probe-{}", Uuid::new_v4()));
-    fs::write(&probe, b"")?;
-    fs::remove_file(&probe)
+}
+
+fn probe(folder: &Folder) -> io::Result<()> {
+    let probe = format!(".driver-probe-{}", Uuid::new_v4());
+    folder.create_new(&probe)?;
+    folder.remove_file(&probe)
 }
 
 fn check_session(options: &Options) -> Result<(), SpawnError> {
@@ -91,18 +111,21 @@ fn check_session(options: &Options) -> Result<(), SpawnError> {
         SessionChoice::Resume { .. } => None,
     };
     match fresh.and_then(|id| Some((id, transcript::find(&options.config_dir, id)?))) {
-        Some((session, transcript)) => Err(SpawnError::SessionExists { session, transcript }),
+        Some((session, found)) => {
+            Err(SpawnError::SessionExists { session, transcript: found.path().to_owned() })
+        }
         None => Ok(()),
     }
 }
 
-fn write_files(options: &Options, session: Uuid) -> Result<PrivateFiles, SpawnError> {
+fn write_files(options: &Options, driver: &Folder, session: Uuid) -> Result<PrivateFiles, SpawnError> {
     let dir = driver_dir(&options.config_dir);
     let write = |kind: &str, content: &serde_json::Value| -> Result<PathBuf, SpawnError> {
-        let path = dir.join(format!("{session}.{kind}.json"));
-        write_private(&path, &serde_json::to_vec(content)?)
+        let name = format!("{session}.{kind}.json");
+        driver
+            .replace(&name, &serde_json::to_vec(content)?)
             .map_err(|source| SpawnError::ConfigDirUnwritable { path: dir.clone(), source })?;
-        Ok(path)
+        Ok(dir.join(name))
     };
     let mcp_config = options.mcp_config().map(|config| write("mcp", &config)).transpose()?;
     let settings =
@@ -160,6 +183,23 @@ pub async fn probe_version(cli: &Path) -> Result<CliVersion, ProbeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_link_of_an_earlier_session_is_written_through() {
+        use std::os::unix::fs::symlink;
+        for case in [".claude", ".claude/projects", ".claude/debug", ".claude/driver"] {
+            let dir = tempfile::tempdir().unwrap();
+            let (home, host) = (dir.path().join("home"), dir.path().join("host"));
+            fs::create_dir_all(home.join(case).parent().unwrap()).unwrap();
+            fs::create_dir(&host).unwrap();
+            symlink(&host, home.join(case)).unwrap();
+            let refused = writable_config_dir(&home.join(".claude")).unwrap_err();
+            assert!(
+                matches!(&refused, SpawnError::ConfigDirUnwritable { path, .. } if *path == home.join(case))
+            );
+            assert_eq!(fs::read_dir(&host).unwrap().count(), 0, "{case}");
+        }
+    }
 
     #[test]
     fn versions_compare_by_number() {

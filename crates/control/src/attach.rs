@@ -1,17 +1,13 @@
 //! Files that people attach: put into the workspace before the message that names them is committed.
 
 use std::{
-    fs::File,
     io::{self, Write as _},
-    os::fd::OwnedFd,
     path::Path,
 };
 
 use bytes::Bytes;
-use rustix::{
-    fs::{Mode, OFlags, mkdirat, open, openat},
-    io::Errno,
-};
+use holdpoint_beneath::Folder;
+use uuid::Uuid;
 
 /// A file that a person attached.
 #[derive(Clone, Debug)]
@@ -25,22 +21,18 @@ pub struct Attachment {
 /// The folder in the workspace where attachments go.
 pub(crate) const FOLDER: &str = "attachments";
 
-const FOLDER_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+/// The longest name kept, in bytes: file systems take 255, and a number needs its share.
+const MAX_NAME_BYTES: usize = 200;
 
-/// The longest name kept, in characters.
-const MAX_NAME_CHARS: usize = 120;
+/// Numbers tried for a name that is taken; then it gets one that cannot be.
+const MAX_NUMBER: usize = 100;
 
 /// Writes the files and returns their paths relative to the workspace. A name that is taken gets
 /// a number; nothing is overwritten.
+///
+/// A session may put a link in the folder's place at any moment: no file leaves the workspace.
 pub(crate) fn place(workspace: &Path, files: &[Attachment]) -> io::Result<Vec<String>> {
-    // A session may put a link in the folder's place at any moment: each step is opened from the
-    // one before, without following links, so that no file leaves the workspace.
-    let workspace = open(workspace, FOLDER_FLAGS, Mode::empty())?;
-    match mkdirat(&workspace, FOLDER, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let folder = openat(&workspace, FOLDER, FOLDER_FLAGS | OFlags::NOFOLLOW, Mode::empty())?;
+    let folder = Folder::open(workspace)?.make_folder(FOLDER)?;
     let mut placed = Vec::new();
     for file in files {
         let name = safe_name(&file.name);
@@ -49,38 +41,32 @@ pub(crate) fn place(workspace: &Path, files: &[Attachment]) -> io::Result<Vec<St
     Ok(placed)
 }
 
-fn write_new(folder: &OwnedFd, name: &str, bytes: &[u8]) -> io::Result<String> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    for n in 1.. {
-        let candidate = match (n, name.rsplit_once('.')) {
-            (1, _) => name.to_owned(),
-            (n, Some((stem, extension))) if !stem.is_empty() => format!("{stem}-{n}.{extension}"),
-            (n, _) => format!("{name}-{n}"),
-        };
-        match openat(folder, candidate.as_str(), flags, Mode::RUSR | Mode::WUSR) {
-            Ok(file) => {
-                let mut file = File::from(file);
+fn write_new(folder: &Folder, name: &str, bytes: &[u8]) -> io::Result<String> {
+    let numbers = (2..=MAX_NUMBER).map(|n| n.to_string());
+    let marks = numbers.chain([Uuid::new_v4().to_string()]).map(|mark| match name.rsplit_once('.') {
+        Some((stem, extension)) if !stem.is_empty() => format!("{stem}-{mark}.{extension}"),
+        _ => format!("{name}-{mark}"),
+    });
+    for candidate in std::iter::once(name.to_owned()).chain(marks) {
+        match folder.create_new(&candidate) {
+            Ok(mut file) => {
                 file.write_all(bytes)?;
                 file.sync_all()?;
                 return Ok(candidate);
             }
-            Err(Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
         }
     }
-    Err(io::Error::other("no free name"))
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// The last part of a path, without anything that a shell or a file system could take for more.
 fn safe_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let kept: String = last
-        .chars()
-        .filter(|c| !c.is_control())
-        .map(|c| if c == ':' { '-' } else { c })
-        .take(MAX_NAME_CHARS)
-        .collect();
-    let kept = kept.trim().trim_start_matches('.');
+    let kept: String =
+        last.chars().filter(|c| !c.is_control()).map(|c| if c == ':' { '-' } else { c }).collect();
+    let kept = kept[..kept.floor_char_boundary(MAX_NAME_BYTES)].trim().trim_start_matches('.');
     if kept.is_empty() { "file".to_owned() } else { kept.to_owned() }
 }
 
@@ -111,5 +97,18 @@ mod tests {
         let dir = tempfile::tempdir().expect("dir");
         std::os::unix::fs::symlink("/tmp", dir.path().join(FOLDER)).expect("link");
         place(dir.path(), &[file("a")]).expect_err("must not follow the link");
+    }
+
+    #[test]
+    fn a_session_that_takes_every_name_is_no_hindrance() {
+        let dir = tempfile::tempdir().expect("dir");
+        let folder = dir.path().join(FOLDER);
+        std::fs::create_dir(&folder).expect("folder");
+        for n in 0..=MAX_NUMBER {
+            let name = if n < 2 { "a.txt".to_owned() } else { format!("a-{n}.txt") };
+            let _ = std::os::unix::fs::symlink("/nowhere/at/all", folder.join(name));
+        }
+        let placed = place(dir.path(), &[file("a.txt"), file(&"\u{1f980}".repeat(120))]).expect("placed");
+        assert!(placed.iter().all(|path| dir.path().join(path).is_file()), "{placed:?}");
     }
 }

@@ -8,7 +8,6 @@ use std::{
 };
 
 use holdpoint_checkpoint::{Checkpoints, Facts, Manifest, Sweep, Tree, settle};
-use holdpoint_claude::transcript::{self, Transcript};
 use holdpoint_model::{
     Command, Execution, ExecutionId,
     event::{Checkpoint, EventBody, Level},
@@ -18,7 +17,7 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 
-use crate::{Inner, Layout, commands::blocking, lock};
+use crate::{Inner, Layout, commands::blocking, lock, recover::transcript_of};
 
 /// Checkpoints taken at once: they read and compress files, and others need the machine.
 const AT_ONCE: usize = 2;
@@ -119,10 +118,7 @@ impl Inner {
         let at_rest = state.turn.is_none();
         let home = self.options.layout.home(state.id);
         let session = state.session.0;
-        let last = blocking(move || {
-            let found = transcript::find(&Layout::claude_config(&home), session);
-            found.map(|path| Transcript::read(&path)).transpose()
-        });
+        let last = blocking(move || transcript_of(&Layout::claude_config(&home), session));
         let transcript = last.await?.and_then(|transcript| transcript.last_uuid());
         let facts = Facts {
             execution: state.id.to_string(),

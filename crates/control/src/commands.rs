@@ -156,7 +156,8 @@ impl Control {
         let outcome = self.store().create(id, created, prompt, files, idempotency).await;
         if !matches!(outcome, Ok(CreateOutcome::New(_))) {
             // Nothing refers to the attachments that were placed for it.
-            let _ = std::fs::remove_dir_all(self.inner.options.layout.execution(id));
+            let folder = self.inner.options.layout.execution(id);
+            let _ = blocking(move || holdpoint_beneath::remove_tree(&folder)).await;
         }
         match outcome.map_err(start_error)? {
             CreateOutcome::New(execution) => Ok(Started { execution, existed: false }),

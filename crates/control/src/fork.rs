@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use holdpoint_beneath::remove_tree;
 use holdpoint_checkpoint::ManifestId;
 use holdpoint_claude::transcript;
 use holdpoint_model::{
@@ -93,7 +94,7 @@ impl Control {
         if !matches!(outcome, Ok(CreateOutcome::New(_))) {
             // Nothing refers to the files that were restored for it.
             let folder = self.inner.options.layout.execution(id);
-            let _ = blocking(move || std::fs::remove_dir_all(folder)).await;
+            let _ = blocking(move || remove_tree(&folder)).await;
         }
         match outcome? {
             CreateOutcome::New(execution) => Ok(Started { execution, existed: false }),

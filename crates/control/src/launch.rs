@@ -7,19 +7,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use holdpoint_engine::{StartWorker, WorkerId};
+use holdpoint_beneath::{Folder, is_the_trees_doing};
+use holdpoint_engine::{StartWorker, WorkerId, container::SESSION_FOLDER};
 use holdpoint_model::{
     Digest, Execution,
     event::{EventBody, ToolResult},
-    wire::{WIRE_VERSION, WorkerSpec, block_digest},
+    wire::{Bridge, WIRE_VERSION, WorkerSpec, block_digest},
 };
 use holdpoint_store::StoreError;
 use thiserror::Error;
+use tracing::warn;
 
 use crate::{Inner, Purpose, commands::blocking, layout::create_private};
 
 /// The name of the specification in a worker's run folder.
 const SPEC_FILE: &str = "spec.json";
+
+/// The name of the file in a worker's run folder where its bridge writes what people should know.
+const NOTES_FILE: &str = "notes.jsonl";
 
 /// Events read at once while a turn is gathered.
 const BLOCKS_AT_ONCE: u32 = 500;
@@ -55,7 +60,7 @@ impl Inner {
             create_private(&home)?;
             create_private(&run)?;
             if let Some(folder) = folder {
-                copy_missing(&folder, &workspace.join(".claude"))?;
+                copy_missing(&folder, &Folder::open(&workspace)?, Path::new(".claude"))?;
             }
             let mut file =
                 fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&written)?;
@@ -63,7 +68,16 @@ impl Inner {
             file.sync_all()
         });
         prepared.await.map_err(|source| LaunchError::Prepare { path: run_dir.clone(), source })?;
-        self.options.engine.start(StartWorker { id, spec: path, run_dir }).await?;
+        let start = StartWorker {
+            id,
+            spec: path,
+            run_dir,
+            workspace: layout.workspace(id.execution),
+            home: layout.home(id.execution),
+            read_only: state.definition.plugins.clone(),
+            container: state.definition.container.clone(),
+        };
+        self.options.engine.start(start).await?;
         Ok(())
     }
 
@@ -85,6 +99,8 @@ impl Inner {
             gateway_url: options.gateway_url.clone(),
             gateway_token: options.tokens.sign(Purpose::Gateway, id),
             cli: options.cli.clone(),
+            bridge: self.bridge(state, &run_dir),
+            container: definition.container.clone(),
             session: state.session,
             workspace: options.layout.workspace(id.execution),
             home: options.layout.home(id.execution),
@@ -107,6 +123,16 @@ impl Inner {
             }),
             exclude: definition.exclude.clone(),
             environment: options.environment.clone(),
+        })
+    }
+
+    /// How this worker will reach its session, where that is in a container.
+    fn bridge(&self, state: &Execution, run_dir: &Path) -> Option<Bridge> {
+        self.options.engine.bridge().map(|side| Bridge {
+            program: side.program,
+            folder: run_dir.join(SESSION_FOLDER),
+            notes: run_dir.join(NOTES_FILE),
+            memory_bytes: (!side.bounds_memory).then_some(state.definition.container.memory.0),
         })
     }
 
@@ -142,18 +168,100 @@ impl Inner {
     }
 }
 
-/// Copies a folder, leaving files that are there already: a later incarnation keeps what the
-/// session has changed. Links are left out; they would point out of the workspace.
-fn copy_missing(from: &Path, to: &Path) -> io::Result<()> {
-    create_private(to)?;
+/// Copies a folder to a place in a workspace, leaving what is there already: a later incarnation keeps what
+/// the session has changed, also where it has put a link or a file in the place of a folder. Links of the
+/// agent are left out; they would point out of the workspace.
+fn copy_missing(from: &Path, to: &Folder, name: &Path) -> io::Result<()> {
+    let to = match to.make_folder(name) {
+        Err(error) if is_the_trees_doing(&error) => {
+            warn!(%error, folder = %from.display(), "the session has something else in the place of a folder of its agent");
+            return Ok(());
+        }
+        other => other?,
+    };
     for entry in fs::read_dir(from)? {
         let entry = entry?;
-        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
+        let (kind, name) = (entry.file_type()?, PathBuf::from(entry.file_name()));
         if kind.is_dir() {
-            copy_missing(&entry.path(), &target)?;
-        } else if kind.is_file() && fs::symlink_metadata(&target).is_err() {
-            fs::copy(entry.path(), &target)?;
+            copy_missing(&entry.path(), &to, &name)?;
+        } else if kind.is_file() {
+            copy_file(&entry.path(), &to, &name)?;
         }
     }
     Ok(())
+}
+
+fn copy_file(from: &Path, to: &Folder, name: &Path) -> io::Result<()> {
+    let mut copy = match to.create_new(name) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        other => other?,
+    };
+    let copied = fs::File::open(from).and_then(|mut file| {
+        io::copy(&mut file, &mut copy)?;
+        copy.set_permissions(file.metadata()?.permissions())
+    });
+    if copied.is_err() {
+        // Half of it would be taken for the whole next time.
+        let _ = to.remove_file(name);
+    }
+    copied
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    /// An agent's folder, a workspace, and a folder of the host.
+    fn world() -> (tempfile::TempDir, PathBuf, PathBuf, PathBuf) {
+        let dir = tempfile::tempdir().expect("dir");
+        let [agent, work, host] = ["agent", "work", "host"].map(|name| dir.path().join(name));
+        fs::create_dir_all(agent.join("hooks")).expect("folder");
+        fs::write(agent.join("settings.json"), "{}").expect("file");
+        fs::write(agent.join("hooks/run.sh"), "#!").expect("file");
+        fs::set_permissions(agent.join("hooks/run.sh"), fs::Permissions::from_mode(0o755)).expect("mode");
+        symlink(&host, agent.join("link")).expect("link");
+        for folder in [&work, &host] {
+            fs::create_dir(folder).expect("folder");
+        }
+        (dir, agent, work, host)
+    }
+
+    fn copy(agent: &Path, work: &Path) {
+        let work = Folder::open(work).expect("workspace");
+        copy_missing(agent, &work, Path::new(".claude")).expect("copied");
+    }
+
+    #[test]
+    fn what_is_missing_is_copied_and_nothing_is_overwritten() {
+        let (_dir, agent, work, _) = world();
+        copy(&agent, &work);
+        let run = work.join(".claude/hooks/run.sh");
+        assert_eq!(fs::metadata(&run).expect("copied").permissions().mode() & 0o777, 0o755);
+        assert!(!work.join(".claude/link").exists());
+        fs::write(&run, "changed").expect("file");
+        fs::remove_file(work.join(".claude/settings.json")).expect("remove");
+        copy(&agent, &work);
+        assert_eq!(fs::read_to_string(&run).expect("kept"), "changed");
+        assert_eq!(fs::read_to_string(work.join(".claude/settings.json")).expect("again"), "{}");
+    }
+
+    #[test]
+    fn nothing_is_copied_through_a_link() {
+        for case in ["", "hooks", "settings.json", "hooks/run.sh"] {
+            let (_dir, agent, work, host) = world();
+            let at = work.join(".claude").join(case);
+            let at = if case.is_empty() { work.join(".claude") } else { at };
+            fs::create_dir_all(at.parent().expect("parent")).expect("folder");
+            let target = if case.contains('.') { host.join("new") } else { host.clone() };
+            symlink(target, &at).expect("link");
+            copy(&agent, &work);
+            assert_eq!(fs::read_dir(&host).expect("host").count(), 0, "{case}");
+            assert!(at.is_symlink(), "{case}: what the session has made is kept");
+            if case == "hooks" {
+                assert!(work.join(".claude/settings.json").is_file(), "and the rest is there");
+            }
+        }
+    }
 }

@@ -159,6 +159,12 @@ impl Control {
         self.inner.options.rehearsal
     }
 
+    /// Whether something is between sessions and this machine.
+    #[must_use]
+    pub fn isolates(&self) -> bool {
+        self.inner.options.engine.bridge().is_some()
+    }
+
     /// Signs and checks the tokens of workers and sessions.
     #[must_use]
     pub fn tokens(&self) -> &Tokens {
@@ -181,6 +187,12 @@ impl Control {
     #[must_use]
     pub fn workspace(&self, id: ExecutionId) -> PathBuf {
         self.inner.options.layout.workspace(id)
+    }
+
+    /// The folder of everything that is one execution's.
+    #[must_use]
+    pub fn folder(&self, id: ExecutionId) -> PathBuf {
+        self.inner.options.layout.execution(id)
     }
 
     /// The log of an execution's newest worker.

@@ -176,7 +176,7 @@ impl Control {
                 // Looks again: only an engine that says so has nothing of it left.
                 let worker = WorkerId { execution: id, incarnation: state.incarnation };
                 match self.inner.options.engine.end(worker).await {
-                    Ok(()) => ended += 1,
+                    Ok(_) => ended += 1,
                     Err(_) => still_there.push(worker),
                 }
             }
@@ -411,12 +411,15 @@ impl Inner {
     async fn lose(&self, state: &Execution, reason: &str) -> Result<(), ApplyError> {
         let id = WorkerId { execution: state.id, incarnation: state.incarnation };
         // Whatever it left running must end before a successor starts: one incarnation acts.
-        if let Err(error) = self.options.engine.end(id).await {
-            error!(worker = %id, %error, "failed to end what a lost worker left behind; trying again");
-            return Ok(());
-        }
-        let how =
-            if state.status.is_final() { Gone::Stopped } else { Gone::Lost { reason: reason.to_owned() } };
+        let reason = match self.options.engine.end(id).await {
+            Ok(Some(how)) => format!("{reason}: {how}"),
+            Ok(None) => reason.to_owned(),
+            Err(error) => {
+                error!(worker = %id, %error, "failed to end what a lost worker left behind; trying again");
+                return Ok(());
+            }
+        };
+        let how = if state.status.is_final() { Gone::Stopped } else { Gone::Lost { reason } };
         self.worker_gone(state, how).await
     }
 

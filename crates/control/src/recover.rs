@@ -3,7 +3,8 @@
 
 use std::{io, path::Path};
 
-use holdpoint_claude::transcript;
+use holdpoint_beneath::is_the_trees_doing;
+use holdpoint_claude::transcript::{self, Transcript};
 use holdpoint_engine::WorkerId;
 use holdpoint_model::{
     Execution,
@@ -12,7 +13,8 @@ use holdpoint_model::{
 };
 use holdpoint_store::{ApplyError, StoreError};
 use thiserror::Error;
-use tracing::info;
+use tracing::{info, warn};
+use uuid::Uuid;
 
 use crate::{Inner, Layout, commands::blocking};
 
@@ -69,8 +71,7 @@ impl Inner {
         let config = Layout::claude_config(&home);
         let state = state.clone();
         blocking(move || {
-            let Some(path) = transcript::find(&config, state.session.0) else { return Ok(Vec::new()) };
-            let transcript = transcript::Transcript::read(&path)?;
+            let Some(transcript) = transcript_of(&config, state.session.0)? else { return Ok(Vec::new()) };
             let mut facts = Vec::new();
             for pending in state.messages.iter().filter(|pending| pending.sent_to.is_some()) {
                 if transcript.contains_user_message(pending.message.id.0) {
@@ -114,12 +115,25 @@ impl Inner {
             .collect();
         let at_rest = state.turn.is_none();
         let found = blocking(move || {
-            let Some(path) = transcript::find(&config, session) else { return Ok(false) };
-            let transcript = transcript::Transcript::read(&path)?;
+            let Some(transcript) = transcript_of(&config, session)? else { return Ok(false) };
             let has_asked = asked.iter().all(|call| transcript.contains_tool_use(call));
             Ok(has_asked && (!at_rest || transcript.closing_answer().is_some()) && !transcript.torn)
         });
         found.await.unwrap_or(false)
+    }
+}
+
+/// The transcript of a session. One that the session has made into something that is not read (a link, a
+/// pipe, a file without end) is as good as none; an error is the machine's.
+pub(crate) fn transcript_of(config_dir: &Path, session: Uuid) -> io::Result<Option<Transcript>> {
+    let Some(file) = transcript::find(config_dir, session) else { return Ok(None) };
+    match file.read() {
+        Ok(transcript) => Ok(Some(transcript)),
+        Err(error) if is_the_trees_doing(&error) => {
+            warn!(path = %file.path().display(), %error, "a transcript is not read; going on as if there were none");
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -141,5 +155,35 @@ fn read_lossy(path: &Path) -> io::Result<String> {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_transcript_that_leads_elsewhere_is_none() {
+        let dir = tempfile::tempdir().expect("dir");
+        let (config, session) = (dir.path().join(".claude"), Uuid::from_u128(1));
+        let project = config.join("projects/-work");
+        fs::create_dir_all(&project).expect("folders");
+        let at = project.join(format!("{session}.jsonl"));
+        let host = dir.path().join("host");
+        fs::write(&host, "{\"type\":\"user\"}\n").expect("file");
+        let read = || transcript_of(&config, session).expect("no error of the machine");
+        assert!(read().is_none(), "there is none");
+        symlink(&host, &at).expect("link");
+        assert!(read().is_none(), "a link");
+        fs::remove_file(&at).expect("remove");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &at, rustix::fs::Mode::RWXU).expect("pipe");
+        assert!(read().is_none(), "a pipe");
+        fs::remove_file(&at).expect("remove");
+        fs::File::create(&at).expect("file").set_len(1 << 40).expect("length");
+        assert!(read().is_none(), "without end");
+        fs::copy(&host, &at).expect("file");
+        assert_eq!(read().map(|transcript| transcript.entries.len()), Some(1));
     }
 }

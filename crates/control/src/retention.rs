@@ -2,8 +2,9 @@
 //! repeat: rows first, with a note that their files are still there; the files of every such note after
 //! that, whether this pass wrote it or one that was cut short.
 
-use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
+use holdpoint_beneath::{FileType, Folder, Found, Walk, kind, remove_tree, walk};
 use holdpoint_model::{Actor, ExecutionId, KeepRules};
 use holdpoint_store::{ApplyError, Deletable, Deleting, Deletion, Place, StoreError};
 use thiserror::Error;
@@ -186,68 +187,45 @@ impl Inner {
 
     async fn files_bytes(&self, id: ExecutionId) -> u64 {
         let folder = self.options.layout.execution(id);
-        blocking(move || Ok(bytes_below(&folder))).await.unwrap_or_default()
+        blocking(move || bytes_below(&folder)).await.unwrap_or_default()
     }
 }
 
-/// Removes a folder with all that is in it; links are removed, never followed. A tool may have made folders
-/// that their owner may not write to.
-fn remove_tree(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_folders(folder);
-            fs::remove_dir_all(folder)
+/// Files looked at to say how much a conversation takes: of a session that made more, less is said.
+const MAX_WALKED: usize = 1_000_000;
+
+/// The bytes that all files below a folder take, holes left out. Links count for nothing.
+fn bytes_below(folder: &Path) -> io::Result<u64> {
+    let mut bytes = 0_u64;
+    walk(&Folder::open(folder)?, MAX_WALKED, &|_, _| true, &mut |_, found| {
+        if let Found::Other { stat, .. } = found
+            && kind(stat) == FileType::RegularFile
+        {
+            let taken = stat.st_size.min(stat.st_blocks.saturating_mul(512));
+            bytes = bytes.saturating_add(u64::try_from(taken).unwrap_or_default());
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        outcome => outcome,
-    }
-}
-
-/// Makes every folder below, and this one, one that its owner may change.
-fn open_folders(folder: &Path) {
-    // What fails here fails again where it is removed, and is told there.
-    drop(fs::set_permissions(folder, fs::Permissions::from_mode(0o700)));
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_folders(&entry.path());
-        }
-    }
-}
-
-/// The bytes of all files below a folder. Links count for nothing.
-fn bytes_below(folder: &Path) -> u64 {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(meta) if meta.is_dir() => bytes_below(&entry.path()),
-            Ok(meta) if meta.is_file() => meta.len(),
-            _ => 0,
-        })
-        .sum()
+        Walk::Continue
+    })?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
-    fn a_tree_goes_whatever_is_in_it_and_nothing_beyond() {
+    fn what_a_conversation_takes_is_what_its_files_do() {
         let dir = tempfile::tempdir().expect("dir");
-        let outside = dir.path().join("outside");
+        let (outside, tree) = (dir.path().join("outside"), dir.path().join("tree"));
+        fs::create_dir_all(tree.join("a")).expect("folders");
         fs::create_dir(&outside).expect("folder");
         fs::write(outside.join("mine"), "12345").expect("file");
-        let tree = dir.path().join("tree");
-        let closed = tree.join("a/closed");
-        fs::create_dir_all(&closed).expect("folders");
-        fs::write(closed.join("file"), "123").expect("file");
+        fs::write(tree.join("a/file"), "123").expect("file");
+        fs::File::create(tree.join("holes")).expect("file").set_len(1 << 42).expect("length");
         std::os::unix::fs::symlink(&outside, tree.join("a/link")).expect("link");
-        assert_eq!(bytes_below(&tree), 3, "a link counts for nothing");
-        for (folder, mode) in [(closed.clone(), 0o000), (tree.join("a"), 0o555)] {
-            fs::set_permissions(folder, fs::Permissions::from_mode(mode)).expect("mode");
-        }
-        remove_tree(&tree).expect("removed");
-        assert!(!tree.exists());
-        assert_eq!(fs::read(outside.join("mine")).expect("still there"), b"12345");
-        remove_tree(&tree).expect("gone is gone");
+        assert_eq!(bytes_below(&tree).expect("walked"), 3, "links and holes count for nothing");
+        bytes_below(&dir.path().join("gone")).expect_err("nothing is there");
     }
 }

@@ -1,14 +1,16 @@
 //! Where workers run. An engine starts a worker, can say whether it still lives, and can end it
 //! with everything it started. It knows nothing of what a worker does.
 
+pub mod container;
 mod proc_scan;
 pub mod process;
 
 use std::{future::Future, io, path::PathBuf, pin::Pin};
 
-use holdpoint_model::{ExecutionId, Incarnation};
+use holdpoint_model::{ContainerDef, ExecutionId, Incarnation};
 use thiserror::Error;
 
+pub use container::{ContainerEngine, ContainerOptions};
 pub use process::ProcessEngine;
 
 /// The environment variable that marks a worker process with its [`WorkerId`].
@@ -53,6 +55,14 @@ pub struct StartWorker {
     pub spec: PathBuf,
     /// Its own folder: its log goes there.
     pub run_dir: PathBuf,
+    /// The session's working directory.
+    pub workspace: PathBuf,
+    /// The session's HOME.
+    pub home: PathBuf,
+    /// More folders that the session reads.
+    pub read_only: Vec<PathBuf>,
+    /// What the session gets, where it runs in a container.
+    pub container: ContainerDef,
 }
 
 /// Why an engine could not do what it was asked.
@@ -65,6 +75,24 @@ pub enum EngineError {
         program: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// A folder could not be made.
+    #[error("failed to make {path}: {source}")]
+    Prepare {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The session's container could not be started, or ended.
+    #[error("{why}; try: {next} ({said})")]
+    Container {
+        /// The cause.
+        why: String,
+        /// What to type.
+        next: String,
+        /// What the container engine said.
+        said: String,
     },
     /// Processes of a worker outlived several attempts to end them.
     #[error("failed to end worker {id}: processes {pids:?} are still there")]
@@ -79,12 +107,21 @@ pub enum EngineError {
     Look(io::Error),
 }
 
+/// What a worker needs to reach a session in a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BridgeSide {
+    /// The program: `program bridge …`.
+    pub program: PathBuf,
+    /// Whether the engine bounds the session's memory; else the first process inside has to.
+    pub bounds_memory: bool,
+}
+
 /// A boxed future, so that engines can be used as trait objects.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Somewhere workers run.
 pub trait Engine: Send + Sync + std::fmt::Debug {
-    /// `process`, `container`, `ray`.
+    /// `process`, `podman`, `docker`.
     fn name(&self) -> &'static str;
 
     /// Starts a worker that outlives this process.
@@ -94,9 +131,14 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     fn alive<'a>(&'a self, ids: &'a [WorkerId]) -> Boxed<'a, Result<Vec<WorkerId>, EngineError>>;
 
     /// Ends a worker and everything it started, its session's tools included. When it returns
-    /// `Ok`, nothing of it runs; a worker that is gone already is no error.
-    fn end(&self, id: WorkerId) -> Boxed<'_, Result<(), EngineError>>;
+    /// `Ok`, nothing of it runs; a worker that is gone already is no error. Says what is known of how it
+    /// had ended before, in words.
+    fn end(&self, id: WorkerId) -> Boxed<'_, Result<Option<String>, EngineError>>;
 
     /// Workers that this engine saw exit, as they do. Only a hint: those it adopted are not told.
     fn exits(&self) -> tokio::sync::broadcast::Receiver<WorkerId>;
+
+    /// How workers reach their sessions in containers; None where sessions run beside their workers, with
+    /// nothing between them and this machine.
+    fn bridge(&self) -> Option<BridgeSide>;
 }

@@ -41,6 +41,7 @@ pub(crate) fn scan() -> io::Result<HashMap<WorkerId, Found>> {
         if is_zombie(pid) {
             continue;
         }
+        let mut ours = None;
         for variable in environ.split(|byte| *byte == 0) {
             let Some((key, value)) = std::str::from_utf8(variable).ok().and_then(|text| text.split_once('='))
             else {
@@ -53,6 +54,9 @@ pub(crate) fn scan() -> io::Result<HashMap<WorkerId, Found>> {
             }) else {
                 continue;
             };
+            if !*ours.get_or_insert_with(|| is_outside_of_containers(pid)) {
+                break;
+            }
             let entry = found.entry(id).or_default();
             if key == WORKER_MARK { entry.workers.push(pid) } else { entry.sessions.push(pid) }
         }
@@ -66,10 +70,24 @@ fn environ(path: &Path) -> io::Result<Vec<u8>> {
     Ok(environ)
 }
 
+/// Whether a process carries the mark of some worker.
+pub(crate) fn is_marked(pid: u32) -> bool {
+    let environ = environ(Path::new(&format!("/proc/{pid}/environ"))).unwrap_or_default();
+    let mark = format!("{WORKER_MARK}=");
+    environ.split(|byte| *byte == 0).any(|variable| variable.starts_with(mark.as_bytes()))
+}
+
 /// A process may end, or belong to somebody else, at any moment.
 fn is_not_ours(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
         || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+}
+
+/// Whether a process is no session in a container. Those could carry the mark of anybody, and end with their
+/// container.
+fn is_outside_of_containers(pid: i32) -> bool {
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    namespace(&pid.to_string()).is_none_or(|other| namespace("self").is_none_or(|own| own == other))
 }
 
 fn is_zombie(pid: i32) -> bool {

@@ -1,12 +1,16 @@
 //! The `process` engine: a worker is a process of its own on this machine. It isolates nothing.
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    path::PathBuf,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use tokio::{process::Command, sync::broadcast};
 
 use crate::{
-    Boxed, Engine, EngineError, StartWorker, WORKER_MARK, WorkerId,
-    proc_scan::{kill_now, scan},
+    Boxed, BridgeSide, Engine, EngineError, StartWorker, WORKER_MARK, WorkerId,
+    proc_scan::{is_marked, kill_now, scan},
 };
 
 /// How many exits may go unread before the oldest hint is dropped; the reconciler looks anyway.
@@ -15,6 +19,10 @@ const EXITS_KEPT: usize = 256;
 /// Rounds of "find and kill" before giving up. A process can fork between look and kill, so one
 /// round may not do; a process in uninterruptible sleep may need a moment.
 const END_ROUNDS: u32 = 100;
+
+/// How long a new process may take to carry its mark, and how often to look.
+const SEEN_WITHIN: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Between two rounds.
 const END_PAUSE: Duration = Duration::from_millis(20);
@@ -34,7 +42,8 @@ impl ProcessEngine {
         Self { program, path, exits: broadcast::channel(EXITS_KEPT).0 }
     }
 
-    async fn start(&self, start: StartWorker) -> Result<(), EngineError> {
+    /// See [`Engine::start`].
+    pub(crate) async fn start(&self, start: StartWorker) -> Result<(), EngineError> {
         let failed = |source| EngineError::Start { program: self.program.clone(), source };
         let log = std::fs::OpenOptions::new()
             .create(true)
@@ -57,6 +66,16 @@ impl ProcessEngine {
             .kill_on_drop(false)
             .spawn()
             .map_err(failed)?;
+        // The kernel lets us go on before the new program's environment is in place. Until then nobody who looks
+        // for the worker by its mark finds it, and would take it for lost while it lives.
+        let seen_by = Instant::now() + SEEN_WITHIN;
+        while let Some(pid) = child.id()
+            && !is_marked(pid)
+            && child.try_wait().map_err(failed)?.is_none()
+            && Instant::now() < seen_by
+        {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
         let (id, exits) = (start.id, self.exits.clone());
         // Somebody has to wait for it as long as we are its parent, or it stays as a zombie.
         tokio::spawn(async move {
@@ -66,7 +85,8 @@ impl ProcessEngine {
         Ok(())
     }
 
-    async fn end(&self, id: WorkerId) -> Result<(), EngineError> {
+    /// See [`Engine::end`].
+    pub(crate) async fn end(&self, id: WorkerId) -> Result<(), EngineError> {
         let mut left = Vec::new();
         for _ in 0..END_ROUNDS {
             let found = scan().map_err(EngineError::Look)?.remove(&id).unwrap_or_default();
@@ -101,12 +121,16 @@ impl Engine for ProcessEngine {
         })
     }
 
-    fn end(&self, id: WorkerId) -> Boxed<'_, Result<(), EngineError>> {
-        Box::pin(self.end(id))
+    fn end(&self, id: WorkerId) -> Boxed<'_, Result<Option<String>, EngineError>> {
+        Box::pin(async move { self.end(id).await.map(|()| None) })
     }
 
     fn exits(&self) -> broadcast::Receiver<WorkerId> {
         self.exits.subscribe()
+    }
+
+    fn bridge(&self) -> Option<BridgeSide> {
+        None
     }
 }
 
@@ -123,6 +147,18 @@ mod tests {
 
     fn uuid_of(pid: u32, n: u32) -> uuid::Uuid {
         uuid::Uuid::from_u128((u128::from(pid) << 64) | u128::from(n))
+    }
+
+    fn start_of(id: WorkerId, dir: &std::path::Path) -> StartWorker {
+        StartWorker {
+            id,
+            spec: dir.join("spec.json"),
+            run_dir: dir.to_owned(),
+            workspace: dir.to_owned(),
+            home: dir.to_owned(),
+            read_only: Vec::new(),
+            container: holdpoint_model::ContainerDef::default(),
+        }
     }
 
     /// A program that ignores its arguments and starts a child in a session of its own.
@@ -144,7 +180,7 @@ mod tests {
         let engine = ProcessEngine::new(script(dir.path()), "/usr/bin:/bin".into());
         let id = worker(1);
         let mut exits = Engine::exits(&engine);
-        let start = StartWorker { id, spec: dir.path().join("spec.json"), run_dir: dir.path().to_owned() };
+        let start = start_of(id, dir.path());
         Engine::start(&engine, start).await.expect("start");
         assert_eq!(Engine::alive(&engine, &[id, worker(2)]).await.expect("look"), vec![id]);
         for _ in 0..200 {
@@ -163,7 +199,7 @@ mod tests {
     async fn a_program_that_is_not_there_is_named() {
         let dir = tempfile::tempdir().expect("dir");
         let engine = ProcessEngine::new("/nowhere/holdpoint".into(), String::new());
-        let start = StartWorker { id: worker(3), spec: dir.path().join("s"), run_dir: dir.path().to_owned() };
+        let start = start_of(worker(3), dir.path());
         let error = Engine::start(&engine, start).await.expect_err("must fail").to_string();
         assert!(error.contains("/nowhere/holdpoint"), "{error}");
     }

@@ -79,7 +79,7 @@ impl Upstream for Http {
         async move {
             let mut headers = call.headers;
             let mut key = HeaderValue::from_str(self.api_key.expose_secret())
-                .map_err(|_| UpstreamError("the API key cannot be sent".into()))?;
+                .map_err(|_| UpstreamError::Unreachable("the API key cannot be sent".into()))?;
             key.set_sensitive(true);
             headers.insert("x-api-key", key);
             let url = format!("{}{}", self.base_url, call.path);
@@ -97,6 +97,7 @@ impl Upstream for Http {
 
 /// The error with its causes in one line, without the URL.
 fn plain(error: reqwest::Error) -> UpstreamError {
+    let is_unsent = error.is_connect() || error.is_builder();
     let error = error.without_url();
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);
@@ -105,5 +106,5 @@ fn plain(error: reqwest::Error) -> UpstreamError {
         text.push_str(&inner.to_string());
         cause = inner.source();
     }
-    UpstreamError(text)
+    if is_unsent { UpstreamError::Unreachable(text) } else { UpstreamError::Broken(text) }
 }

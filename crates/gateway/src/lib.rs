@@ -8,9 +8,12 @@
 //! [`Recorder`] (the record, in the database). [`testing`] serves it for tests in a few lines.
 
 mod assemble;
+mod cassette;
 mod desk;
 pub mod emit;
 mod error;
+mod gate;
+mod gist;
 mod headers;
 mod http_upstream;
 pub mod limits;
@@ -25,16 +28,21 @@ pub mod testing;
 pub mod thread;
 mod ticket;
 mod upstream;
+mod upstreams;
 pub mod wire;
 
 pub use assemble::{Assembler, Seen, tokens};
+pub use cassette::Cassette;
 pub use error::ApiError;
+pub use gate::Rates;
+pub use gist::{Gist, Outcome};
 pub use headers::{downwards, upwards};
 pub use http_upstream::{Http, HttpSettings, HttpSettingsError};
 pub use memory::{MemoryCall, MemoryEnd, MemoryRecorder};
 pub use record::{Failure, Footprint, NewCall, RecordError, Recorded, RecordedCall, Recorder};
-pub use rehearsal::{Rehearsal, Script};
+pub use rehearsal::{Rehearsal, Script, Source};
 pub use serve::{Gateway, router};
 pub use thread::{Line, Place, Thread};
 pub use ticket::{Ticket, Tickets, TicketsError};
 pub use upstream::{Call, Reply, Switch, Upstream, UpstreamError};
+pub use upstreams::{ModelPattern, Route, Upstreams};

@@ -19,9 +19,35 @@ pub const FRAMES_IN_FLIGHT: usize = 64;
 /// Longest wait for a connection to the upstream.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest silence of the upstream, first byte included. The API sends `ping` events far more often;
-/// the CLI's own limit for a call is ten minutes (its `X-Stainless-Timeout` header says 600).
-pub const READ_TIMEOUT: Duration = Duration::from_secs(600);
+/// Longest silence of the upstream, first byte included. The API sends `ping` events far more often.
+/// The CLI's own limit for a call is ten minutes (its `X-Stainless-Timeout` header says 600): this, and what
+/// may come before the last try ([`QUEUE_PATIENCE`], [`RETRY_PATIENCE`]), is less, so that the session
+/// hears from us and does not give up on a call that goes on.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(440);
+
+/// Longest wait for a place in front of the upstream.
+pub const QUEUE_PATIENCE: Duration = Duration::from_secs(120);
+
+/// Calls that may wait there. Each holds its request's body, up to some megabytes.
+pub const MAX_WAITING: usize = 1_024;
+
+/// Of these, calls of one execution: more subagents than people start, and no more than a part of the line.
+pub const MAX_WAITING_OF_ONE: usize = 128;
+
+/// How often a call is sent again after a try that produced nothing.
+pub const RETRIES: usize = 4;
+
+/// The wait before the first of these, which doubles, and grows by up to itself at random.
+pub const RETRY_FIRST_DELAY: Duration = Duration::from_millis(250);
+
+/// The longest of these waits, unless the upstream asks for more.
+pub const RETRY_MAX_DELAY: Duration = Duration::from_secs(4);
+
+/// How long after the first try another one may begin.
+pub const RETRY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A `retry-after` of more than this is worth another upstream.
+pub const LONG_WAIT: Duration = Duration::from_secs(10);
 
 /// Bytes of a request counted as one token when a call's cost is reserved. English prose has about
 /// four; code and JSON less. Erring low reserves a little too much, which settles after the call.
@@ -33,6 +59,9 @@ pub const RESERVED_OUTPUT_TOKENS: u64 = 8_000;
 
 /// Largest script file, bytes. A script is written by hand.
 pub const MAX_SCRIPT_BYTES: usize = 1024 * 1024;
+
+/// Largest cassette, bytes: some hundred long answers. It is kept in memory.
+pub const MAX_CASSETTE_BYTES: usize = 64 * 1024 * 1024;
 
 /// Longest pause a script may ask for between two chunks, milliseconds.
 pub const MAX_DELAY_MS: u64 = 60_000;

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::{
     error::ApiError,
+    gist::Gist,
     thread::{Place, Thread},
 };
 
@@ -33,6 +34,8 @@ pub struct NewCall {
     pub stream: bool,
     /// Millionths of a dollar set aside for it; see [`crate::reserve`].
     pub reserved_micros: u64,
+    /// What is new in the request.
+    pub asked: Gist,
 }
 
 /// A response that came whole.

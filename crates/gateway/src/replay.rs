@@ -200,7 +200,7 @@ impl Marks {
 }
 
 /// The digest that a text or signature is recognised by; none for a blank one.
-fn mark(text: &str) -> Option<String> {
+pub(crate) fn mark(text: &str) -> Option<String> {
     let text = text.trim();
     (!text.is_empty()).then(|| Digest::of_bytes(text.as_bytes()).as_str().to_owned())
 }

@@ -64,7 +64,8 @@ impl Tickets for TestTickets {
         let (execution, incarnation) = named.unwrap_or_else(|| (Self::execution(token), 1));
         let fence = self.fences.lock().unwrap_or_else(PoisonError::into_inner).get(&execution).copied();
         let acts = fence.is_none_or(|fence| incarnation >= fence);
-        let ticket = Ticket { execution, incarnation, rehearsal_script: Some("test".into()) };
+        let ticket =
+            Ticket { execution, incarnation, rehearsal_script: Some("test".into()), place: String::new() };
         std::future::ready(Ok(acts.then_some(ticket))).boxed()
     }
 }

@@ -13,6 +13,9 @@ pub struct Ticket {
     pub incarnation: Incarnation,
     /// The script that answers instead of a model.
     pub rehearsal_script: Option<String>,
+    /// The folder of everything that is this session's. A cassette has its own word for it, since it is
+    /// another one in every conversation; empty when there is none.
+    pub place: String,
 }
 
 /// Knows the tokens that have been given out.

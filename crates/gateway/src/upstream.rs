@@ -30,6 +30,8 @@ pub struct Call {
     pub thread: Thread,
     /// The script that answers it, if this session is rehearsed.
     pub script: Option<String>,
+    /// The folder of everything that is this session's, as [`Ticket::place`](crate::Ticket::place).
+    pub place: String,
 }
 
 /// An upstream's answer.
@@ -48,10 +50,16 @@ impl fmt::Debug for Reply {
     }
 }
 
-/// The upstream could not be reached, or broke off.
+/// There is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct UpstreamError(pub String);
+pub enum UpstreamError {
+    /// There was no connection: nothing was sent, and nothing is paid.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It broke off. What was sent may have been answered, and paid.
+    #[error("{0}")]
+    Broken(String),
+}
 
 /// Something that answers Messages requests.
 pub trait Upstream: Send + Sync + 'static {

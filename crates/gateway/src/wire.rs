@@ -107,6 +107,8 @@ pub struct Block {
     pub name: Option<String>,
     /// Which tool use a tool result answers.
     pub tool_use_id: Option<String>,
+    /// Whether a tool result is that of a failure, or of a refusal.
+    pub is_error: Option<bool>,
     /// A tool result's content.
     #[serde(default)]
     pub content: Content,

@@ -82,6 +82,12 @@ impl DataDir {
         self.root.join("cli")
     }
 
+    /// What was expensive to make and can be made again.
+    #[must_use]
+    pub fn cache_folder(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
     /// The folder of all executions, one folder each.
     #[must_use]
     pub fn executions(&self) -> PathBuf {

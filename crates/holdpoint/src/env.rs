@@ -16,6 +16,16 @@ pub struct Environment {
     pub home: Option<PathBuf>,
     /// Where programs keep their data.
     pub xdg_data_home: Option<PathBuf>,
+    /// Where sockets of this user are.
+    pub xdg_runtime_dir: Option<PathBuf>,
+    /// The socket of Podman, where the person named one.
+    pub container_host: Option<String>,
+    /// The socket of Docker, where the person named one.
+    pub docker_host: Option<String>,
+    /// The environment of a Podman that is served for us.
+    pub for_podman: Vec<(String, String)>,
+    /// The environment of what makes images.
+    pub for_images: Vec<(String, String)>,
     /// The key for the model endpoint.
     pub anthropic_api_key: Option<SecretString>,
     /// The model endpoint.
@@ -58,6 +68,11 @@ impl Environment {
             path: var("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
             home: var("HOME").map(PathBuf::from),
             xdg_data_home: var("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute()),
+            xdg_runtime_dir: var("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute()),
+            container_host: var("CONTAINER_HOST"),
+            docker_host: var("DOCKER_HOST"),
+            for_podman: these(holdpoint_containers::PASSED_ON),
+            for_images: these(holdpoint_image::PASSED_ON),
             anthropic_api_key: var("ANTHROPIC_API_KEY").map(|key| key.trim().to_owned().into()),
             anthropic_base_url: var("ANTHROPIC_BASE_URL"),
             proxies: Proxies {
@@ -76,6 +91,11 @@ impl Environment {
     }
 }
 
+/// Those of these that are set, with their names.
+fn these(names: &[&str]) -> Vec<(String, String)> {
+    names.iter().filter_map(|name| Some(((*name).to_owned(), var(name)?))).collect()
+}
+
 /// The first of these that is set.
 fn any(names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| var(name))
@@ -86,4 +106,12 @@ fn var(name: &str) -> Option<String> {
     #[allow(clippy::disallowed_methods)]
     let value = std::env::var(name);
     value.ok().filter(|value| !value.trim().is_empty())
+}
+
+/// All of it, for a process that stands for another. What is no text is left out.
+#[must_use]
+pub fn whole() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }

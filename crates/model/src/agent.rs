@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Keep, Policy};
+use crate::{ContainerDef, Keep, Policy};
 
 /// The definition of an agent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -40,6 +40,8 @@ pub struct AgentDef {
     pub linger: Option<HumanDuration>,
     /// Bounds on turns, money and time.
     pub limits: Limits,
+    /// Where its sessions run in containers: the image, and what they get of this machine.
+    pub container: ContainerDef,
     /// How long a conversation is kept after its end, as in `"90d"`, or `"forever"`; then it is deleted with
     /// its files. Where absent, as `keep` at the top says. A conversation goes by what was written here when
     /// it was started.
@@ -81,6 +83,11 @@ pub struct Limits {
     pub turns: Option<u32>,
     /// US dollars for the whole execution, as the gateway sees them.
     pub budget_usd: Option<f64>,
+    /// US dollars for all conversations with this agent, rehearsals left out, in a day of UTC. What is written
+    /// here now counts, also for conversations that have begun.
+    pub budget_per_day_usd: Option<f64>,
+    /// The same in a calendar month of UTC.
+    pub budget_per_month_usd: Option<f64>,
     /// How long a hold waits before it expires; a week where absent.
     pub hold: Option<HumanDuration>,
     /// How long before a hold expires people are reminded of it, as in `["1d", "1h"]`. Where absent, once:

@@ -3,6 +3,7 @@
 use thiserror::Error;
 use uuid::Uuid;
 
+use crate::budget::{BudgetUse, dollars};
 use crate::event::{Checkpoint, Level, ModelCall, Problem, SendMode};
 use crate::hold::{Answer, DecisionRequest};
 use crate::wire::Fact;
@@ -86,6 +87,8 @@ pub enum Command {
     },
     /// The gateway finished a model call.
     ModelCall(ModelCall),
+    /// So much of each budget is used now; committed together with the call that used it.
+    BudgetsUsed(Vec<BudgetUse>),
     /// A checkpoint is whole and on disk. Refused when anything has happened since its [`Checkpoint::at`]:
     /// then it may hold halves.
     CheckpointTaken(Checkpoint),
@@ -140,13 +143,18 @@ impl std::fmt::Debug for DecideCtx<'_> {
     }
 }
 
-/// How the refusal of a model call for its cost begins. It comes back as the text of a failed turn, and
+/// How the refusal of a model call for its cost begins. It comes back in the text of a failed turn, and
 /// is known by this.
-pub const BUDGET_USED_UP: &str = "the budget of this conversation is used up";
+pub const OVER_BUDGET: &str = "over budget: ";
 
-#[allow(clippy::cast_precision_loss)]
-fn dollars(micros: u64) -> f64 {
-    micros as f64 / 1e6
+/// What a refusal for the cost says, in a text that has it somewhere: its title, and the whole of it.
+#[must_use]
+pub fn over_budget(text: &str) -> Option<(&str, &str)> {
+    let (_, message) = text.split_once(OVER_BUDGET)?;
+    // The API's error, of which this is the message, may be around it.
+    let message = message.split('"').next().unwrap_or(message);
+    let title = message.split_once(": it is").map_or(message, |(title, _)| title);
+    Some((title, message))
 }
 
 /// Why a command was refused. Nothing was changed.
@@ -194,17 +202,18 @@ pub enum Refusal {
         /// Who acts.
         current: Incarnation,
     },
-    /// What was spent and what the next call may cost do not fit into the budget.
+    /// What was spent and what the next call may cost do not fit into a budget.
     #[error(
-        "{BUDGET_USED_UP}: it is ${:.2}, ${:.2} is spent or set aside for calls under way, and the next call may cost up to ${:.2}",
-        dollars(*.budget_micros), dollars(*.spent_micros), dollars(*.call_micros)
+        "{OVER_BUDGET}{} is used up: it is ${:.2}, ${:.2} is spent, ${:.2} is set aside for calls under way, and the next call may cost up to ${:.2}. {}",
+        used.title(), dollars(used.budget_micros), dollars(used.spent_micros), dollars(*.set_aside_micros),
+        dollars(*.call_micros), used.what_to_do()
     )]
     OverBudget {
-        /// The agent's budget, in millionths of a US dollar.
-        budget_micros: u64,
-        /// What is spent, and set aside for calls under way.
-        spent_micros: u64,
-        /// What the refused call may cost.
+        /// The budget, and what is spent of it.
+        used: Box<BudgetUse>,
+        /// What calls under way may still cost, in millionths of a US dollar.
+        set_aside_micros: u64,
+        /// What the refused call may cost, in millionths of a US dollar.
         call_micros: u64,
     },
     /// A worker left out a number.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::budget::BudgetUse;
 use crate::hold::{Decision, Subject};
 use crate::pricing::Tokens;
 use crate::{
@@ -198,6 +199,8 @@ pub enum EventBody {
     GrantAdded(Grant),
     /// The gateway finished a model call.
     ModelCall(ModelCall),
+    /// A budget that this conversation draws on is nearly used: once for each budget and period.
+    BudgetWarning(BudgetUse),
     /// The CLI tries a model call again.
     ApiRetry {
         /// Which attempt comes next.
@@ -308,6 +311,7 @@ impl EventBody {
             Self::HoldIndeterminate { .. } => "hold_indeterminate",
             Self::GrantAdded(_) => "grant_added",
             Self::ModelCall(_) => "model_call",
+            Self::BudgetWarning(_) => "budget_warning",
             Self::ApiRetry { .. } => "api_retry",
             Self::TurnEnded(_) => "turn_ended",
             Self::SessionIdle => "session_idle",

@@ -5,12 +5,16 @@
 //! everything else, this aggregate included, can be rebuilt from it.
 
 pub mod agent;
+pub mod budget;
 pub mod command;
+pub mod container;
 pub mod digest;
 pub mod event;
+pub mod exclude;
 pub mod execution;
 pub mod hold;
 pub mod ids;
+pub mod image;
 pub mod keep;
 pub mod occasion;
 pub mod policy;
@@ -19,7 +23,9 @@ pub mod user;
 pub mod wire;
 
 pub use agent::{AgentDef, Completion, HumanDuration, Limits};
+pub use budget::{BudgetUse, Budgets, PerSpan, Sums};
 pub use command::{Command, DecideCtx, Refusal};
+pub use container::{ContainerDef, HumanSize, Network};
 pub use digest::Digest;
 pub use event::{Event, EventBody};
 pub use execution::{Execution, Residency, Status};

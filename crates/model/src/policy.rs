@@ -277,7 +277,7 @@ fn is_compound(command: &str) -> bool {
 }
 
 /// `*` matches any run of characters, everything else itself.
-fn glob(pattern: &str, text: &str) -> bool {
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut rest) = text.strip_prefix(head) else { return false };
     let parts: Vec<&str> = tail.split('*').collect();

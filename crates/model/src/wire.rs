@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use crate::event::{AssistantBlock, Block, Level, Message, Problem, ResultFile, ToolResult, TurnResult};
 use crate::{
-    Digest, ExecutionId, HoldId, Incarnation, MessageId, Policy, Rule, SessionId, UnixMs, WorkerSeq,
+    ContainerDef, Digest, ExecutionId, HoldId, Incarnation, MessageId, Policy, Rule, SessionId, UnixMs,
+    WorkerSeq,
 };
 
 /// The version of these types: what a worker of this program speaks.
@@ -295,8 +296,14 @@ pub struct WorkerSpec {
     pub gateway_url: String,
     /// The session's token for it, good for this incarnation alone.
     pub gateway_token: String,
-    /// The CLI's program file.
+    /// The CLI's program file, where the session runs.
     pub cli: PathBuf,
+    /// The session runs in a container; None when beside the worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<Bridge>,
+    /// What the session gets there.
+    #[serde(default)]
+    pub container: ContainerDef,
     /// The session's id.
     pub session: SessionId,
     /// The session's working directory; the same path in every incarnation.
@@ -339,6 +346,20 @@ pub struct WorkerSpec {
     pub exclude: Vec<String>,
     /// More environment for the session (`PATH`, `LANG`, …).
     pub environment: BTreeMap<String, String>,
+}
+
+/// How a worker reaches a session in a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bridge {
+    /// The program that carries stdio: `program bridge …`.
+    pub program: PathBuf,
+    /// The folder for the socket; the container sees it as [`crate::container::SESSION_DIR`].
+    pub folder: PathBuf,
+    /// A file that the container does not see, where the bridge writes what people should know.
+    pub notes: PathBuf,
+    /// The memory of everything inside, in bytes, where the engine cannot bound it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
 }
 
 /// The digest by which a block of the model's answer is recognised when it comes again.

@@ -5,10 +5,10 @@ use holdpoint_model::pricing::Tokens;
 use holdpoint_model::{CallId, Command, ExecutionId, Incarnation, Refusal};
 use serde_json::Value;
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
-use crate::codec::{from_json, narrow, signed, to_json, unsigned};
+use crate::codec::{narrow, signed, to_json, unsigned};
+use crate::spending;
 use crate::store::of;
 use crate::writer::Tx;
 use crate::{Applied, ApplyError, Store, StoreError};
@@ -30,6 +30,8 @@ pub struct NewCall {
     pub model: String,
     /// Millionths of a US dollar set aside for it.
     pub reserved_micros: u64,
+    /// What is new in the request, in the gateway's own words.
+    pub asked: Value,
 }
 
 /// What came back.
@@ -66,23 +68,6 @@ pub struct FailedCall {
     pub cost_micros: u64,
 }
 
-/// A complete call of the present turn.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StoredCall {
-    /// Its id.
-    pub id: CallId,
-    /// Which worker's session made it.
-    pub incarnation: Incarnation,
-    /// Which line of the conversation.
-    pub thread: String,
-    /// Where in its thread, in the gateway's own words.
-    pub place: Value,
-    /// What the gateway compares later requests with.
-    pub footprint: Value,
-    /// The incarnations whose sessions got the response in full, in order.
-    pub delivered_to: Vec<Incarnation>,
-}
-
 impl Store {
     /// Records that a call begins; durable when it returns.
     ///
@@ -97,17 +82,14 @@ impl Store {
             .run(move |tx: &mut Tx| {
                 Box::pin(async move {
                     acting(tx, call.execution, call.incarnation).await?;
-                    let set_aside = set_aside(tx, call.execution).await?;
-                    let execution =
-                        tx.execution(call.execution).await?.ok_or(ApplyError::UnknownExecution)?;
-                    execution.affords(call.reserved_micros, set_aside)?;
+                    let account = spending::afford(tx, call.execution, call.reserved_micros).await?;
                     let id = CallId(tx.fresh_id());
                     let now = tx.now();
                     sqlx::query(
                         "INSERT INTO model_calls
                             (id, execution, incarnation, thread, place, request_digest, model, state,
-                             started_at, reserved_micros)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'open', ?8, ?9)",
+                             started_at, reserved_micros, agent, owner_user, asked)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'open', ?8, ?9, ?10, ?11, ?12)",
                     )
                     .bind(id.0)
                     .bind(call.execution.0)
@@ -118,6 +100,9 @@ impl Store {
                     .bind(call.model)
                     .bind(now)
                     .bind(signed(call.reserved_micros))
+                    .bind(account.agent)
+                    .bind(account.owner.map(|user| user.0))
+                    .bind(to_json(&call.asked)?)
                     .execute(tx.writing().await?)
                     .await?;
                     Ok::<_, ApplyError>(id)
@@ -258,46 +243,6 @@ impl Store {
         })
         .await
     }
-
-    /// The response of a whole call, if there is such a call.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn call_response(&self, call: CallId) -> Result<Option<Value>, StoreError> {
-        let row = sqlx::query("SELECT response FROM model_calls WHERE id = ?1 AND state = 'complete'")
-            .bind(call.0)
-            .fetch_optional(&self.shared.readers)
-            .await?;
-        row.map(|row| from_json("a response", row.try_get(0)?)).transpose()
-    }
-
-    /// The whole calls since the last turn ended, in the order in which they were completed.
-    pub async fn turn_calls(&self, execution: ExecutionId) -> Result<Vec<StoredCall>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT c.id, c.incarnation, c.thread, c.place, c.footprint,
-                    (SELECT json_group_array(incarnation) FROM
-                        (SELECT d.incarnation FROM call_deliveries d WHERE d.call = c.id ORDER BY d.incarnation))
-             FROM model_calls c
-             WHERE c.execution = ?1 AND c.state = 'complete' AND c.closed_seq IS NULL
-             ORDER BY c.seq",
-        )
-        .bind(execution.0)
-        .fetch_all(&self.shared.readers)
-        .await?;
-        rows.iter().map(stored_call).collect()
-    }
-
-    /// What an execution cost so far, in millionths of a US dollar; 0 for an unknown one.
-    pub async fn cost_of(&self, execution: ExecutionId) -> Result<u64, StoreError> {
-        if let Some(execution) = self.shared.cache.get(execution) {
-            return Ok(execution.totals.cost_micros);
-        }
-        let row = sqlx::query("SELECT cost_micros FROM executions WHERE id = ?1")
-            .bind(execution.0)
-            .fetch_optional(&self.shared.readers)
-            .await?;
-        row.map_or(Ok(0), |row| unsigned("a cost", row.try_get(0)?))
-    }
 }
 
 /// Refuses what only the acting worker of a running execution may do.
@@ -315,7 +260,7 @@ async fn acting(tx: &mut Tx, id: ExecutionId, incarnation: Incarnation) -> Resul
 type Completed = (ExecutionId, Vec<std::sync::Arc<holdpoint_model::Event>>);
 
 async fn complete(tx: &mut Tx, call: CallId, done: CompletedCall) -> Result<Completed, ApplyError> {
-    let row = sqlx::query("SELECT execution, state FROM model_calls WHERE id = ?1")
+    let row = sqlx::query("SELECT execution, state, started_at FROM model_calls WHERE id = ?1")
         .bind(call.0)
         .fetch_optional(tx.reading())
         .await?
@@ -324,6 +269,7 @@ async fn complete(tx: &mut Tx, call: CallId, done: CompletedCall) -> Result<Comp
         return Err(Refusal::Stale("the model call was settled before").into());
     }
     let execution = ExecutionId(row.try_get::<Uuid, _>(0)?);
+    let started_at = row.try_get(2)?;
     let event = ModelCall {
         call,
         model: done.model.clone(),
@@ -354,18 +300,8 @@ async fn complete(tx: &mut Tx, call: CallId, done: CompletedCall) -> Result<Comp
     .bind(done.model)
     .execute(tx.writing().await?)
     .await?;
+    spending::settle(tx, execution, started_at, done.cost_micros).await?;
     Ok((execution, events))
-}
-
-/// What calls under way may still cost.
-async fn set_aside(tx: &mut Tx, id: ExecutionId) -> Result<u64, StoreError> {
-    let row = sqlx::query(
-        "SELECT coalesce(sum(reserved_micros), 0) FROM model_calls WHERE state = 'open' AND execution = ?1",
-    )
-    .bind(id.0)
-    .fetch_one(tx.reading())
-    .await?;
-    unsigned("reservations", row.try_get(0)?)
 }
 
 /// How the cost of a failed call is known.
@@ -378,7 +314,7 @@ enum Cost {
 }
 
 async fn fail(tx: &mut Tx, call: CallId, failed: FailedCall, cost: Cost) -> Result<(), ApplyError> {
-    let row = sqlx::query("SELECT execution, state, model FROM model_calls WHERE id = ?1")
+    let row = sqlx::query("SELECT execution, state, model, started_at FROM model_calls WHERE id = ?1")
         .bind(call.0)
         .fetch_optional(tx.reading())
         .await?
@@ -386,6 +322,8 @@ async fn fail(tx: &mut Tx, call: CallId, failed: FailedCall, cost: Cost) -> Resu
     if row.try_get::<&str, _>(1)? != "open" {
         return Err(Refusal::Stale("the model call was settled before").into());
     }
+    let execution = ExecutionId(row.try_get::<Uuid, _>(0)?);
+    let started_at = row.try_get(3)?;
     let mut seq = None;
     if failed.incomplete {
         let event = ModelCall {
@@ -398,7 +336,6 @@ async fn fail(tx: &mut Tx, call: CallId, failed: FailedCall, cost: Cost) -> Resu
             incomplete: true,
             estimated: cost == Cost::Estimated,
         };
-        let execution = ExecutionId(row.try_get::<Uuid, _>(0)?);
         let events = tx.command(execution, Command::ModelCall(event)).await?;
         seq = events.first().map(|event| event.seq);
     }
@@ -418,16 +355,8 @@ async fn fail(tx: &mut Tx, call: CallId, failed: FailedCall, cost: Cost) -> Resu
     .bind(failed.reason)
     .execute(tx.writing().await?)
     .await?;
+    if failed.incomplete {
+        spending::settle(tx, execution, started_at, failed.cost_micros).await?;
+    }
     Ok(())
-}
-
-fn stored_call(row: &SqliteRow) -> Result<StoredCall, StoreError> {
-    Ok(StoredCall {
-        id: CallId(row.try_get(0)?),
-        incarnation: narrow("incarnation", row.try_get(1)?)?.unwrap_or_default(),
-        thread: row.try_get(2)?,
-        place: from_json("a place", row.try_get(3)?)?,
-        footprint: from_json("a footprint", row.try_get(4)?)?,
-        delivered_to: from_json("deliveries", row.try_get(5)?)?,
-    })
 }

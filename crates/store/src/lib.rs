@@ -15,18 +15,21 @@ mod outbox;
 mod people;
 mod reads;
 mod rebuild;
+mod recorded;
 mod retention;
 mod rows;
 mod schema;
 mod snapshot;
+mod spending;
 mod store;
 mod writer;
 
-pub use calls::{CompletedCall, FailedCall, NewCall, StoredCall};
+pub use calls::{CompletedCall, FailedCall, NewCall};
 pub use error::{ApplyError, OpenError, StoreError};
 pub use options::{Clock, IdSource, StoreOptions, SystemClock, TimeOrderedIds};
 pub use outbox::{AfterFailure, Claim, Delivery, LONGEST_WAIT_MS};
 pub use people::{LinkUse, NewToken, SecretHash, Token, TokenId, User};
+pub use recorded::{RecordedCall, StoredCall};
 pub use retention::{Deletable, Deleting, Deletion, Place};
 pub use rows::{
     Applied, Counts, CreateOutcome, Cursor, ExecutionRow, FactsApplied, Hint, HoldFilter, HoldPhase, HoldRow,

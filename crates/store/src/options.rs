@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use holdpoint_model::UnixMs;
+use holdpoint_model::{Budgets, UnixMs};
 use uuid::Uuid;
 
 /// Where the store's wall-clock time comes from.
@@ -67,6 +67,8 @@ pub struct StoreOptions {
     pub clock: Arc<dyn Clock>,
     /// Fresh ids.
     pub ids: Arc<dyn IdSource>,
+    /// The budgets that conversations share.
+    pub budgets: Arc<Budgets>,
     /// How many executions are kept ready in memory; at least one.
     pub cached_executions: usize,
     /// How many connections read; at least one.
@@ -80,6 +82,7 @@ impl Default for StoreOptions {
         Self {
             clock: Arc::new(SystemClock),
             ids: Arc::new(TimeOrderedIds),
+            budgets: Arc::default(),
             cached_executions: DEFAULT_CACHED_EXECUTIONS,
             readers: DEFAULT_READERS,
             max_pages: None,

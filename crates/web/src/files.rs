@@ -7,12 +7,11 @@
 use std::{
     fs::File,
     io,
-    os::unix::ffi::OsStrExt as _,
     path::{Component, Path},
 };
 
-use holdpoint_model::AgentDef;
-use rustix::fs::{Mode, OFlags, open, openat};
+use holdpoint_beneath::Folder;
+use holdpoint_model::{AgentDef, exclude::is_excluded};
 
 /// Whether people get this file of a workspace. Judged by its plain spelling, as
 /// [`open_inside`] reads it: `a/./b` is `a/b`.
@@ -24,56 +23,15 @@ pub(crate) fn may_show(definition: &AgentDef, relative: &str) -> bool {
             _ => None,
         })
         .collect();
-    let path = names.join("/");
-    let name = names.last().copied().unwrap_or_default();
-    // The same patterns as the worker's, when it collects results.
-    let is_excluded = definition.exclude.iter().any(|pattern| {
-        let pattern = pattern.trim_end_matches('/');
-        glob(pattern, &path) || glob(pattern, name) || path.starts_with(&format!("{pattern}/"))
-    });
-    !is_excluded && !names.contains(&".claude")
+    !names.contains(&".claude") && !is_excluded(&definition.exclude, &names.join("/"))
 }
 
-/// `*` matches any run of characters.
-fn glob(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((head, tail)) => text.strip_prefix(head).is_some_and(|rest| {
-            (0..=rest.len()).any(|at| rest.is_char_boundary(at) && glob(tail, &rest[at..]))
-        }),
-    }
-}
-
-/// Opens a regular file below `root`. Each folder on the way is opened by itself, from the one
-/// before, without following links: no link and no `..` leads out, not even one that is put there
-/// while we walk.
+/// Opens a regular file below `root` and says how long it is. No link and no `..` leads out, not even one
+/// that is put there while we walk; links that stay inside are not followed either, since they would show
+/// under another name what the agent keeps to itself.
 pub(crate) fn open_inside(root: &Path, relative: &str) -> io::Result<(File, u64)> {
-    let refused = |why: &str| io::Error::new(io::ErrorKind::NotFound, why.to_owned());
-    let mut names = Vec::new();
-    for component in Path::new(relative).components() {
-        match component {
-            Component::Normal(name) if !name.as_bytes().contains(&0) => names.push(name),
-            // `./` in front; the rest of such dots `components` leaves out by itself.
-            Component::CurDir => {}
-            _ => return Err(refused("the path leads out of the workspace")),
-        }
-    }
-    let Some((last, folders)) = names.split_last() else {
-        return Err(refused("the path names no file"));
-    };
-    let folder_flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut folder = open(root, folder_flags, Mode::empty())?;
-    for name in folders {
-        folder = openat(&folder, *name, folder_flags | OFlags::NOFOLLOW, Mode::empty())?;
-    }
-    // Not blocking: a pipe put here would otherwise hold this thread until somebody writes to it.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(openat(&folder, *last, flags, Mode::empty())?);
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(refused("the path names no regular file"));
-    }
-    Ok((file, metadata.len()))
+    let (file, stat) = Folder::open(root)?.file(relative)?;
+    Ok((file, u64::try_from(stat.st_size).unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -114,7 +72,7 @@ mod tests {
         symlink(dir.path().join("secret"), root.join("link")).expect("link");
         symlink(dir.path(), root.join("up")).expect("link");
         symlink("c.txt", root.join("a/b/sibling")).expect("link");
-        rustix::fs::mkfifoat(rustix::fs::CWD, root.join("pipe"), Mode::RWXU).expect("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, root.join("pipe"), rustix::fs::Mode::RWXU).expect("pipe");
 
         let (mut file, size) = open_inside(&root, "a/b/c.txt").expect("inside");
         let mut text = String::new();

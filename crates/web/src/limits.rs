@@ -31,6 +31,9 @@ pub const EVENTS_PAGE: u32 = 200;
 /// delays an event and never hides it. Milliseconds.
 pub const POLL_MS: u64 = 5_000;
 
+/// Model calls in a page: each comes with its whole response.
+pub const CALLS_PAGE: u32 = 20;
+
 /// A comment on an idle stream, so that proxies keep it open and dead clients are noticed. Seconds.
 pub const KEEP_ALIVE_S: u64 = 15;
 

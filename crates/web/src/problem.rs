@@ -70,6 +70,22 @@ impl Problem {
         )
     }
 
+    /// An attached file has no place: the session has made something else of the folder for it, or the
+    /// machine failed.
+    fn attachment(error: &std::io::Error) -> Self {
+        if !holdpoint_beneath::is_the_trees_doing(error) {
+            return Self::internal("store an attached file", error);
+        }
+        Self::new(
+            StatusCode::CONFLICT,
+            "attachments_in_the_way",
+            "the file could not be attached",
+            format!(
+                "the session has changed the folder for attachments in its workspace: {error}; ask it to remove that, or send the message without files"
+            ),
+        )
+    }
+
     /// Known, seen, and not allowed to do this.
     pub fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "not allowed", detail)
@@ -177,7 +193,7 @@ impl From<StartError> for Problem {
                 "this idempotency key was used for another request",
                 "send a fresh `Idempotency-Key` for a new conversation, or exactly the same request for the old one",
             ),
-            StartError::Attachment(error) => Self::internal("store an attached file", &error),
+            StartError::Attachment(error) => Self::attachment(&error),
             StartError::Store(error) => error.into(),
         }
     }
@@ -238,7 +254,7 @@ impl From<DecideError> for Problem {
             )
             .with("state", json!(state)),
             DecideError::Invalid(text) => Self::invalid(text),
-            DecideError::Attachment(error) => Self::internal("store an attached file", &error),
+            DecideError::Attachment(error) => Self::attachment(&error),
             DecideError::Store(error) => error.into(),
         }
     }
@@ -257,7 +273,7 @@ impl From<CommandError> for Problem {
     fn from(error: CommandError) -> Self {
         match error {
             CommandError::Unknown => Self::not_found("execution"),
-            CommandError::Attachment(error) => Self::internal("store an attached file", &error),
+            CommandError::Attachment(error) => Self::attachment(&error),
             CommandError::Store(error) => error.into(),
             CommandError::Refused(refusal) => match refusal {
                 Refusal::Invalid(text) => Self::invalid(text),

@@ -9,6 +9,7 @@ mod facts;
 mod files;
 mod journal;
 mod link;
+mod notes;
 mod places;
 mod session;
 mod supervisor;

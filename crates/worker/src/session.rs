@@ -2,21 +2,23 @@
 
 use std::{
     collections::HashSet,
+    ffi::{OsStr, OsString},
     io,
     path::{Path, PathBuf},
 };
 
+use holdpoint_beneath::{Refused, is_the_trees_doing};
 use holdpoint_claude::{
     Claude, Events, Handle, HookEvent, HookMatcher, OnHookFailure, Options, SessionChoice, SpawnError,
     UserMessage,
-    transcript::{self, Transcript},
+    transcript::{self, Transcript, TranscriptFile},
 };
 use holdpoint_model::{
-    MessageId,
+    Incarnation, MessageId, SessionId,
     event::{Message, Problem},
-    wire::WorkerSpec,
+    wire::{Bridge, WorkerSpec},
 };
-use tracing::info;
+use tracing::{info, warn};
 
 /// The mark by which everything that the session starts can be found again, in its environment.
 /// The engine looks for it; see `holdpoint_engine::SESSION_MARK`.
@@ -55,27 +57,24 @@ pub(crate) enum StartError {
 
 /// Starts the CLI.
 pub(crate) async fn start(spec: &WorkerSpec) -> Result<Started, StartError> {
-    let config_dir = spec.home.join(".claude");
-    let mut found = usable_transcript(&config_dir, spec)?;
+    let config_dir = config_dir_of(spec);
+    let mut found = usable_transcript(&config_dir, spec.session, spec.incarnation)?;
     let has = |transcript: &Transcript, message: &Message| transcript.contains_user_message(message.id.0);
-    let lost_messages: Vec<Message> = spec
-        .turn_messages
-        .iter()
-        .filter(|message| !found.as_ref().is_some_and(|(_, transcript)| has(transcript, message)))
-        .cloned()
-        .collect();
+    let is_lost =
+        |message: &&Message| !found.as_ref().is_some_and(|(_, transcript)| has(transcript, message));
+    let lost_messages: Vec<Message> = spec.turn_messages.iter().filter(is_lost).cloned().collect();
     let resumed = found.is_some();
     let choice =
         if resumed { SessionChoice::resume(spec.session.0) } else { SessionChoice::New(spec.session.0) };
     let mut goes_on = false;
-    if let Some((path, transcript)) = &mut found {
+    if let Some((file, transcript)) = &mut found {
         // A turn whose message the transcript has goes on by itself; one whose message was lost begins
         // again with that message, and the gateway answers it from the record.
         goes_on = spec.turn_open && spec.turn_messages.first().is_none_or(|first| has(transcript, first));
         if goes_on {
             transcript.reopen();
         }
-        if transcript.save(path)? {
+        if file.save(transcript)? {
             info!("mended the transcript");
         }
     }
@@ -86,18 +85,33 @@ pub(crate) async fn start(spec: &WorkerSpec) -> Result<Started, StartError> {
     Ok(Started { handle, events, resumed, goes_on, in_transcript, lost_messages })
 }
 
+fn config_dir_of(spec: &WorkerSpec) -> PathBuf {
+    spec.home.join(".claude")
+}
+
 /// The transcript, straightened, if there is one that the CLI can resume. One without a single message (the
-/// CLI was killed before its first flush, or could not write) is put aside, since the CLI would refuse both to resume it and to
-/// begin another under the same id. One that cannot be read is no empty one: the session does not start.
-fn usable_transcript(config_dir: &Path, spec: &WorkerSpec) -> io::Result<Option<(PathBuf, Transcript)>> {
-    let Some(path) = transcript::find(config_dir, spec.session.0) else { return Ok(None) };
-    let mut transcript = Transcript::read(&path)?;
+/// CLI was killed before its first flush, or could not write), or one that the session has made into
+/// something else than a file, is put aside, since the CLI would refuse both to resume it and to begin
+/// another under the same id. One that the machine cannot read now is not empty: the session does not start.
+fn usable_transcript(
+    config_dir: &Path,
+    session: SessionId,
+    incarnation: Incarnation,
+) -> io::Result<Option<(TranscriptFile, Transcript)>> {
+    let Some(file) = transcript::find(config_dir, session.0) else { return Ok(None) };
+    let mut transcript = match file.read() {
+        Ok(transcript) => transcript,
+        Err(error) if is_the_trees_doing(&error) => {
+            warn!(%error, "what the session has for a transcript is none");
+            Transcript::default()
+        }
+        Err(error) => return Err(error),
+    };
     transcript.straighten();
     if transcript.entries.iter().any(|entry| matches!(entry.kind.as_str(), "user" | "assistant")) {
-        return Ok(Some((path, transcript)));
+        return Ok(Some((file, transcript)));
     }
-    let aside = path.with_extension(format!("unusable-{}", spec.incarnation));
-    std::fs::rename(&path, &aside)?;
+    file.put_aside(&format!("unusable-{incarnation}"))?;
     Ok(None)
 }
 
@@ -115,6 +129,9 @@ fn options(spec: &WorkerSpec, config_dir: PathBuf, choice: SessionChoice, goes_o
         .max_retries(MODEL_CALL_RETRIES)
         // Nothing runs if we cannot be asked: policy is ours, not the CLI's.
         .hook(HookEvent::PreToolUse, HookMatcher::all(BEFORE_TOOL).on_failure(OnHookFailure::Block));
+    if let Some(bridge) = &spec.bridge {
+        options = options.through(through(bridge, spec, &config_dir_of(spec)));
+    }
     for (name, value) in &spec.environment {
         options = options.env(name, value);
     }
@@ -134,6 +151,25 @@ fn options(spec: &WorkerSpec, config_dir: PathBuf, choice: SessionChoice, goes_o
         options = options.max_budget_usd(budget);
     }
     options
+}
+
+/// The program that stands for the CLI where that is in a container, and its arguments.
+fn through(bridge: &Bridge, spec: &WorkerSpec, config_dir: &Path) -> Vec<OsString> {
+    let mut args: Vec<OsString> = vec![(&bridge.program).into(), "bridge".into()];
+    let mut add = |name: &str, value: &OsStr| args.extend([name.into(), value.into()]);
+    add("--folder", bridge.folder.as_os_str());
+    add("--notes", bridge.notes.as_os_str());
+    // What the CLI writes to, and says late or never when it cannot.
+    for folder in
+        [&spec.workspace, &spec.home, config_dir, &config_dir.join("projects"), &config_dir.join("debug")]
+    {
+        add("--writable", folder.as_os_str());
+    }
+    if let Some(bytes) = bridge.memory_bytes {
+        add("--memory-bytes", OsStr::new(&bytes.to_string()));
+    }
+    args.push("--".into());
+    args
 }
 
 /// A person's message as the CLI takes it: verbatim, because a `/command` or an `@file` in it would
@@ -172,6 +208,14 @@ pub(crate) fn hopeless(error: &StartError) -> Option<Problem> {
             "cli_missing",
             "Run `holdpoint cli install`, or set `[claude] cli` in holdpoint.toml to a program that is there.",
         ),
+        SpawnError::ConfigDirUnwritable { source, .. }
+            if source.get_ref().is_some_and(|it| it.is::<Refused>()) =>
+        {
+            problem(
+                "config_replaced",
+                "The session has put something else in the place of its own folder, and nothing is written through that. Branch off at an earlier turn, or start the conversation again.",
+            )
+        }
         SpawnError::ConfigDirUnwritable { .. } => problem(
             "config_unwritable",
             "Make the data folder writable for the user that runs Holdpoint, and check for free space.",
@@ -181,5 +225,65 @@ pub(crate) fn hopeless(error: &StartError) -> Option<Problem> {
             "The workspace was removed from the data folder; start the conversation again.",
         ),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use rustix::fs::{CWD, Mode, mkfifoat};
+
+    use super::*;
+
+    const ANSWERED: &str = "{\"type\":\"user\",\"uuid\":\"00000000-0000-0000-0000-000000000001\",\"parentUuid\":null}\n{\"type\":\"assistant\",\"uuid\":\"00000000-0000-0000-0000-000000000002\",\"parentUuid\":\"00000000-0000-0000-0000-000000000001\",\"message\":{\"id\":\"m\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}]}}\n";
+
+    #[test]
+    fn a_folder_that_was_replaced_is_told_apart_from_one_that_cannot_be_written() {
+        let code = |source: io::Error| {
+            let error = SpawnError::ConfigDirUnwritable { path: "/home/.claude".into(), source };
+            hopeless(&error.into()).map(|problem| problem.code)
+        };
+        assert_eq!(code(Refused::NotAFolder(".claude".into()).into()).as_deref(), Some("config_replaced"));
+        assert_eq!(code(io::ErrorKind::PermissionDenied.into()).as_deref(), Some("config_unwritable"));
+        assert_eq!(code(io::ErrorKind::StorageFull.into()), None, "that passes");
+    }
+
+    #[test]
+    fn what_a_session_makes_of_its_transcript_harms_nothing_and_is_put_aside() {
+        let dir = tempfile::tempdir().expect("dir");
+        let (config, session) = (dir.path().join(".claude"), SessionId(uuid::Uuid::from_u128(1)));
+        let project = config.join("projects/-work");
+        fs::create_dir_all(&project).expect("folders");
+        let at = project.join(format!("{}.jsonl", session.0));
+        let host = dir.path().join("host");
+        fs::write(&host, ANSWERED).expect("file");
+        let usable = |incarnation| usable_transcript(&config, session, incarnation).expect("readable");
+        let aside = |incarnation: Incarnation| at.with_extension(format!("unusable-{incarnation}"));
+
+        symlink(&host, &at).expect("link");
+        assert!(usable(1).is_none());
+        assert!(aside(1).is_symlink() && at.symlink_metadata().is_err());
+        mkfifoat(CWD, &at, Mode::RWXU).expect("pipe");
+        assert!(usable(2).is_none());
+        assert!(aside(2).symlink_metadata().is_ok());
+        fs::create_dir(&at).expect("folder");
+        assert!(usable(3).is_none());
+        assert!(aside(3).is_dir());
+
+        // The answer is taken back from the transcript, and from nothing that has taken its place since.
+        fs::copy(&host, &at).expect("file");
+        let (file, mut transcript) = usable(4).expect("a transcript");
+        transcript.reopen();
+        fs::rename(&at, project.join("was")).expect("rename");
+        symlink(&host, &at).expect("link");
+        file.save(&transcript).expect_err("a link");
+        fs::remove_file(&at).expect("remove");
+        fs::hard_link(&host, &at).expect("hard link");
+        assert!(file.save(&transcript).expect("another file has the name"));
+        assert_eq!(fs::read_to_string(&host).expect("untouched"), ANSWERED);
+        fs::rename(project.join("was"), &at).expect("rename");
+        assert!(file.save(&transcript).expect("taken back"));
+        assert_eq!(fs::read_to_string(&at).expect("shorter").lines().count(), 1);
     }
 }

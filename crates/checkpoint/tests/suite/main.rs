@@ -11,3 +11,4 @@ mod roundtrip;
 mod s3;
 mod support;
 mod sweep;
+mod trees;

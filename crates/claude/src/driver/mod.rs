@@ -49,7 +49,14 @@ impl Claude {
         let initialize = Line::request(INITIALIZE_ID, "initialize", initialize_fields(&options))?;
         let cleared = preflight::check(&options, environment.get(std::ffi::OsStr::new("PATH")))?;
 
-        let mut command = Command::new(&cleared.cli);
+        let mut command = match options.through.split_first() {
+            None => Command::new(&cleared.cli),
+            Some((program, args)) => {
+                let mut command = Command::new(program);
+                command.args(args).arg(&cleared.cli);
+                command
+            }
+        };
         command.args(options.argv(&cleared.files)).env_clear().envs(&environment).current_dir(&options.cwd);
         let start = |source| SpawnError::Start { path: cleared.cli.clone(), source };
         let mut child = process::spawn(command).await.map_err(start)?;

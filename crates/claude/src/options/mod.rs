@@ -37,6 +37,7 @@ pub const STDERR_TAIL_BYTES: usize = 64 * 1024;
 #[derive(Clone)]
 pub struct Options {
     pub(crate) cli: PathBuf,
+    pub(crate) through: Vec<OsString>,
     pub(crate) cwd: PathBuf,
     pub(crate) config_dir: PathBuf,
     pub(crate) session: SessionChoice,
@@ -90,6 +91,7 @@ impl Options {
     ) -> Self {
         Self {
             cli: cli.into(),
+            through: Vec::new(),
             cwd: cwd.into(),
             config_dir: config_dir.into(),
             session,
@@ -128,6 +130,15 @@ impl Options {
             stderr_tail_bytes: STDERR_TAIL_BYTES,
             control_timeout: CONTROL_TIMEOUT,
         }
+    }
+
+    /// Starts the CLI through another program: its path, then the arguments that come before the CLI's own
+    /// path and arguments. The CLI may be in another file system then and is not looked for in this one; the
+    /// program has to pass on stdio, environment and working directory, and to end with the CLI.
+    #[must_use]
+    pub fn through<S: Into<OsString>>(mut self, program: impl IntoIterator<Item = S>) -> Self {
+        self.through = program.into_iter().map(Into::into).collect();
+        self
     }
 
     /// Sets a variable of the CLI's environment. Wins over everything the driver sets, except

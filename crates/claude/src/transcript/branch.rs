@@ -1,12 +1,15 @@
 //! A copy of a session under another id and in another working directory.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::Path;
 
+use holdpoint_beneath::{FileType, Folder, is_the_trees_doing, kind};
 use serde_json::{Map, Value};
 use uuid::Uuid;
+
+/// The CLI's own settings in the configuration folder; some kilobytes. Larger ones are left as they are.
+const SETTINGS: &str = ".claude.json";
+const MAX_SETTINGS_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Makes the session `from` of a configuration folder the session `to` of `cwd`.
 ///
@@ -24,13 +27,14 @@ pub fn branch(
     cwd: &Path,
     replace: &[(&str, &str)],
 ) -> io::Result<()> {
-    let target = super::path(config_dir, cwd, to);
+    let config = Folder::open(config_dir)?;
+    let target = super::path(Path::new(""), cwd, to);
     let Some(source) = super::find(config_dir, from) else {
-        return if target.is_file() { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) };
+        return config.file(&target).map(drop);
     };
     let folder = target.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    fs::create_dir_all(folder)?;
-    let text = fs::read(&source)?;
+    config.make_folder(folder)?;
+    let text = source.bytes()?;
     let mut rewritten = Vec::with_capacity(text.len());
     for line in text.split(|byte| *byte == b'\n') {
         // A torn last line is no entry.
@@ -39,29 +43,25 @@ pub fn branch(
         serde_json::to_writer(&mut rewritten, &entry)?;
         rewritten.push(b'\n');
     }
-    write(&target, &rewritten)?;
+    config.replace(&target, &rewritten)?;
+    let source = source.path().strip_prefix(config_dir).map_err(io::Error::other)?;
     // What the session keeps beside its transcript: long tool results, subagents.
     let (kept, kept_as) = (source.with_extension(""), target.with_extension(""));
-    if kept.is_dir() && !kept_as.exists() {
-        fs::rename(kept, kept_as)?;
+    if config.stat(&kept).is_ok_and(|stat| kind(&stat) == FileType::Directory)
+        && config.stat(&kept_as).is_err()
+    {
+        config.rename(kept, kept_as)?;
     }
-    let settings = config_dir.join(".claude.json");
-    if let Ok(text) = fs::read_to_string(&settings) {
-        write(&settings, replaced(&text, replace).as_bytes())?;
+    match config.read(SETTINGS, MAX_SETTINGS_BYTES).map(String::from_utf8) {
+        Ok(Ok(text)) => config.replace(SETTINGS, replaced(&text, replace).as_bytes())?,
+        Ok(Err(_)) => {}
+        Err(error) if is_the_trees_doing(&error) => {}
+        Err(error) => return Err(error),
     }
     if source != target {
-        fs::remove_file(&source)?;
+        config.remove_file(source)?;
     }
     Ok(())
-}
-
-/// Whole or not at all.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(beside, path)
 }
 
 fn rewrite(value: &mut Value, replace: &[(&str, &str)]) {
@@ -91,8 +91,11 @@ fn replaced(text: &str, replace: &[(&str, &str)]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
     use super::*;
-    use crate::transcript::{Transcript, find, path};
+    use crate::transcript::{find, path};
 
     #[test]
     fn a_branch_speaks_of_its_own_places_and_thinks_what_was_thought() {
@@ -113,13 +116,60 @@ mod tests {
         let pairs = pairs.map(|(old, new)| (old, new as &str));
         branch(config, from, to, new, &pairs).unwrap();
         branch(config, from, to, new, &pairs).expect("again");
-        assert_eq!(find(config, from), None);
-        let found = find(config, to).unwrap();
+        assert!(find(config, from).is_none());
+        let transcript = find(config, to).unwrap();
+        let found = transcript.path().to_owned();
         assert_eq!(found, path(config, new, to));
         assert!(found.with_extension("").join("tool-results").is_dir());
         let text = fs::read_to_string(&found).unwrap();
         assert_eq!(text.matches("/data/one/").count(), 1, "in the thinking alone: {text}");
         assert_eq!(text.matches("/data/two/").count(), 3, "{text}");
-        assert_eq!(Transcript::read(&found).unwrap().entries.len(), 3);
+        assert_eq!(transcript.read().unwrap().entries.len(), 3);
+    }
+
+    /// A restored checkpoint holds the links that a session made, wherever they lead.
+    #[test]
+    fn a_branch_reads_and_writes_through_no_link() {
+        let (from, to) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        for case in ["config", "projects", "project", "new project", "settings", "transcript", "beside"] {
+            let dir = tempfile::tempdir().unwrap();
+            let (config, host) = (dir.path().join(".claude"), dir.path().join("host"));
+            let (old, new) = (Path::new("/data/one/work"), Path::new("/data/two/work"));
+            let at = path(&config, old, from);
+            fs::create_dir_all(at.parent().unwrap()).unwrap();
+            fs::write(&at, "{\"type\":\"user\"}\n").unwrap();
+            fs::create_dir(&host).unwrap();
+            fs::write(host.join("secret"), "one").unwrap();
+            let to_host = |path: &Path| {
+                let _ = fs::rename(path, dir.path().join("was"));
+                symlink(&host, path).unwrap();
+            };
+            let mut works = false;
+            match case {
+                "config" => to_host(&config),
+                "projects" => to_host(&config.join("projects")),
+                "project" => to_host(at.parent().unwrap()),
+                "new project" => to_host(path(&config, new, to).parent().unwrap()),
+                "settings" => {
+                    symlink(host.join("secret"), config.join(SETTINGS)).unwrap();
+                    works = true;
+                }
+                "transcript" => {
+                    fs::remove_file(&at).unwrap();
+                    symlink(host.join("secret"), &at).unwrap();
+                }
+                _ => {
+                    symlink(&host, at.with_extension("")).unwrap();
+                    works = true;
+                }
+            }
+            let branched = branch(&config, from, to, new, &[("one", "two")]);
+            assert_eq!(branched.is_ok(), works, "{case}: {branched:?}");
+            assert_eq!(fs::read_to_string(host.join("secret")).unwrap(), "one", "{case}");
+            assert_eq!(fs::read_dir(&host).unwrap().count(), 1, "{case}");
+            if case == "settings" {
+                assert!(config.join(SETTINGS).is_symlink(), "what it leads to was not copied in");
+            }
+        }
     }
 }

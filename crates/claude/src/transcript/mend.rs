@@ -12,15 +12,13 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::{self, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    io,
 };
 
+use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Entry, Transcript};
+use super::{Entry, Link, Transcript};
 
 /// How messages begin that the CLI writes to itself when a turn was cut.
 const TO_ITSELF: [&str; 2] =
@@ -51,32 +49,19 @@ impl Transcript {
         self.keep(&keep);
     }
 
-    /// Makes the file hold these entries alone: whole, or as it was. Says whether it had to be changed.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be read or written.
-    pub fn save(&self, path: &Path) -> io::Result<bool> {
-        let bytes = fs::read(path)?;
-        let mut mended = Vec::with_capacity(bytes.len());
+    /// The bytes that hold these entries alone, of those that they were read from.
+    pub(super) fn lines_of(&self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut lines = Vec::with_capacity(bytes.len());
         for entry in &self.entries {
             let (from, length) = (usize::try_from(entry.offset), usize::try_from(entry.length));
             let line = from.ok().zip(length.ok()).and_then(|(from, length)| bytes.get(from..from + length));
-            let line = line.ok_or_else(|| io::Error::other("the transcript has changed meanwhile"))?;
-            mended.extend_from_slice(line);
-            if !mended.ends_with(b"\n") {
-                mended.push(b'\n');
+            let changed = || io::Error::other("the transcript has changed meanwhile");
+            lines.extend_from_slice(line.ok_or_else(changed)?);
+            if !lines.ends_with(b"\n") {
+                lines.push(b'\n');
             }
         }
-        if mended == bytes {
-            return Ok(false);
-        }
-        let beside = path.with_extension("mended");
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        let written = file.write_all(&mended).and_then(|()| file.sync_all());
-        written.and_then(|()| fs::rename(&beside, path)).inspect_err(|_| drop(fs::remove_file(&beside)))?;
-        Ok(true)
+        Ok(lines)
     }
 
     fn keep(&mut self, rows: &HashSet<Uuid>) {
@@ -86,11 +71,20 @@ impl Transcript {
 
 /// What hangs in the conversation's chain.
 fn is_row(entry: &Entry) -> bool {
-    entry.uuid.is_some() && !entry.is_sidechain && entry.raw.get("parentUuid").is_some()
+    entry.uuid.is_some() && entry.link.is_row && !entry.is_sidechain
 }
 
-fn is_boundary(entry: &Entry) -> bool {
-    entry.raw["subtype"] == "compact_boundary"
+pub(super) fn link(raw: &Value) -> Link {
+    let id = |key: &str| raw[key].as_str().and_then(|id| id.parse().ok());
+    let content = &raw["message"]["content"];
+    let text = content.as_str().or_else(|| content[0]["text"].as_str()).unwrap_or_default();
+    Link {
+        is_row: raw.get("parentUuid").is_some(),
+        // Behind a compaction the chain begins anew; what was before it is named all the same.
+        before: id("parentUuid").or_else(|| id("logicalParentUuid")),
+        is_boundary: raw["subtype"] == "compact_boundary",
+        is_to_itself: raw["isMeta"] == true && TO_ITSELF.iter().any(|start| text.starts_with(start)),
+    }
 }
 
 /// The rows that hang together with the beginning, in the order of the file.
@@ -103,8 +97,9 @@ impl<'a> Rows<'a> {
     fn of(entries: &'a [Entry]) -> Self {
         let mut rows = Self { by_id: HashMap::new(), whole: Vec::new() };
         for entry in entries.iter().filter(|entry| is_row(entry)) {
-            let whole = before(entry).is_none_or(|before| rows.by_id.contains_key(&before));
-            if let Some(uuid) = entry.uuid.filter(|_| whole) {
+            let whole = entry.link.before.is_none_or(|before| rows.by_id.contains_key(&before));
+            // One that says again what was there would lead the way round in circles.
+            if let Some(uuid) = entry.uuid.filter(|uuid| whole && !rows.by_id.contains_key(uuid)) {
                 rows.by_id.insert(uuid, entry);
                 rows.whole.push(entry);
             }
@@ -113,7 +108,7 @@ impl<'a> Rows<'a> {
     }
 
     fn before(&self, entry: &Entry) -> Option<&'a Entry> {
-        self.by_id.get(&before(entry)?).copied()
+        self.by_id.get(&entry.link.before?).copied()
     }
 
     /// What leads to this row, with the results of calls that run beside each other: each hangs on its own call.
@@ -132,7 +127,7 @@ impl<'a> Rows<'a> {
             }
         }
         // What was compacted is told of by its summary; how the rest hangs on it is the CLI's own affair.
-        let compacted = self.whole.iter().rposition(|entry| is_boundary(entry)).map_or(0, |at| at + 1);
+        let compacted = self.whole.iter().rposition(|entry| entry.link.is_boundary).map_or(0, |at| at + 1);
         chain.extend(self.whole.iter().take(compacted).filter_map(|entry| entry.uuid));
         chain
     }
@@ -154,7 +149,7 @@ impl<'a> Rows<'a> {
         while is_aside(last) {
             last = self.before(last)?;
         }
-        if last.kind == "user" && is_to_itself(last) {
+        if last.kind == "user" && last.link.is_to_itself {
             return self.before(last);
         }
         if last.kind != "assistant" {
@@ -174,23 +169,12 @@ impl<'a> Rows<'a> {
     }
 }
 
-fn before(entry: &Entry) -> Option<Uuid> {
-    // Behind a compaction the chain begins anew; what was before it is named all the same.
-    entry.parent.or_else(|| entry.raw["logicalParentUuid"].as_str().and_then(|id| id.parse().ok()))
-}
-
 fn is_aside(entry: &Entry) -> bool {
     match entry.kind.as_str() {
-        "system" => !is_boundary(entry),
+        "system" => !entry.link.is_boundary,
         "attachment" => entry.user_message.is_none(),
         _ => false,
     }
-}
-
-fn is_to_itself(entry: &Entry) -> bool {
-    let content = &entry.raw["message"]["content"];
-    let text = content.as_str().or_else(|| content[0]["text"].as_str()).unwrap_or_default();
-    entry.raw["isMeta"] == true && TO_ITSELF.iter().any(|beginning| text.starts_with(beginning))
 }
 
 #[cfg(test)]

@@ -2,18 +2,22 @@
 //!
 //! `<config dir>/projects/<working directory>/<session id>.jsonl`, one JSON object a line, appended to while
 //! the session runs. A host reads it after a crash, to see what had happened; the last line may be torn.
+//!
+//! The configuration folder is the session's to change, while we look, into whatever it likes. So a transcript
+//! is a [`TranscriptFile`]: reached from the configuration folder name by name, through no link.
 
 mod branch;
+mod file;
 mod mend;
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use uuid::Uuid;
 
 pub use branch::branch;
+pub use file::{MAX_BYTES, MAX_LINES, TranscriptFile, find};
 
 use crate::event::ToolResult;
 
@@ -32,12 +36,9 @@ pub fn path(config_dir: &Path, cwd: &Path, session: Uuid) -> PathBuf {
     config_dir.join("projects").join(folder).join(format!("{session}.jsonl"))
 }
 
-/// The transcript of a session, whichever working directory it belongs to.
-pub fn find(config_dir: &Path, session: Uuid) -> Option<PathBuf> {
-    let name = format!("{session}.jsonl");
-    let folders = fs::read_dir(config_dir.join("projects")).ok()?.flatten();
-    folders.map(|folder| folder.path().join(&name)).find(|path| path.is_file())
-}
+/// Longer lines are skipped: none that the CLI (2.1.330) writes comes near, and one that is made to be
+/// expensive takes ten times its length in memory.
+const MAX_LINE_BYTES: usize = 32 * 1024 * 1024;
 
 /// What a transcript holds.
 #[derive(Debug, Clone, Default)]
@@ -70,30 +71,35 @@ pub struct Entry {
     pub is_sidechain: bool,
     /// Tool calls in it: id and name.
     pub tool_uses: Vec<(String, String)>,
-    /// Tool results in it.
+    /// Tool results in it; their content is text alone.
     pub tool_results: Vec<ToolResult>,
-    /// The whole line.
-    pub raw: Value,
+    link: Link,
+}
+
+/// How an entry hangs together with others.
+#[derive(Debug, Clone, Copy, Default)]
+struct Link {
+    /// It hangs in a chain.
+    is_row: bool,
+    /// The row before it, also where a compaction stands between the two.
+    before: Option<Uuid>,
+    /// Here the conversation was compacted.
+    is_boundary: bool,
+    /// The CLI said it to itself.
+    is_to_itself: bool,
 }
 
 impl Transcript {
-    /// Reads a transcript. Lines that are no JSON are skipped, as a torn last one.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be read.
-    pub fn read(path: &Path) -> io::Result<Self> {
-        Ok(Self::parse(&fs::read(path)?))
-    }
-
-    /// Reads the bytes of a transcript.
+    /// Reads the bytes of a transcript. Lines that are no JSON are skipped, as a torn last one.
     pub fn parse(bytes: &[u8]) -> Self {
         let torn = !bytes.is_empty() && !bytes.ends_with(b"\n");
         let mut entries = Vec::new();
         let mut offset = 0;
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if let Ok(raw) = serde_json::from_slice(line) {
-                entries.push(Entry::read(raw, offset, line.len() as u64));
+            if line.len() <= MAX_LINE_BYTES
+                && let Ok(raw) = serde_json::from_slice(line)
+            {
+                entries.push(Entry::read(&raw, offset, line.len() as u64));
             }
             offset += line.len() as u64;
         }
@@ -155,7 +161,7 @@ impl Transcript {
 }
 
 impl Entry {
-    fn read(raw: Value, offset: u64, length: u64) -> Self {
+    fn read(raw: &Value, offset: u64, length: u64) -> Self {
         let uuid = |key: &str| raw[key].as_str().and_then(|id| id.parse().ok());
         let blocks = raw["message"]["content"].as_array().map(Vec::as_slice).unwrap_or_default();
         let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -185,8 +191,9 @@ impl Entry {
                 .iter()
                 .filter(|block| block["type"] == "tool_result")
                 .filter_map(|block| ToolResult::from_block(block.as_object()?))
+                .map(|result| ToolResult { content: result.text().into(), ..result })
                 .collect(),
-            raw,
+            link: mend::link(raw),
         }
     }
 }

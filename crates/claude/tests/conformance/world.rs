@@ -66,8 +66,8 @@ impl World {
     }
 
     pub(crate) fn transcript(&self, session: Uuid) -> transcript::Transcript {
-        let path = transcript::path(&self.config(), &self.work(), session);
-        transcript::Transcript::read(&path).unwrap_or_default()
+        let found = transcript::find(&self.config(), session);
+        found.and_then(|found| found.read().ok()).unwrap_or_default()
     }
 
     pub(crate) fn options(&self, session: SessionChoice) -> Options {

@@ -60,6 +60,11 @@ impl Answer {
         }
     }
 
+    /// A recorded answer.
+    pub(super) fn recorded(message: Value) -> Self {
+        Self { message, delay: Duration::ZERO, chunk: CHUNK_CHARS }
+    }
+
     /// An answer that is no scene's: some text.
     fn plain(model: Option<&str>, input_bytes: usize, text: &str) -> Self {
         let content = [json!({"type": "text", "text": text})];
@@ -133,7 +138,7 @@ impl Answer {
     /// The answer, its connection broken after `count` events.
     pub(super) fn reply_cut(self, count: usize) -> Reply {
         let mut events: Vec<_> = self.events().into_iter().take(count).map(Ok).collect();
-        events.push(Err(UpstreamError("the script cuts the stream here".into())));
+        events.push(Err(UpstreamError::Broken("the script cuts the stream here".into())));
         self.stream(events)
     }
 

@@ -9,6 +9,7 @@ mod ids;
 mod journal;
 mod position;
 mod script;
+mod source;
 mod strict;
 
 use std::{
@@ -22,12 +23,15 @@ use holdpoint_model::ExecutionId;
 use http::StatusCode;
 use serde_json::json;
 
+pub(crate) use self::position::persons_words;
 use self::{answer::Answer, position::Position};
 pub use self::{
     journal::{Entry, Journal},
     script::{Fault, Scene, Script, ScriptError, Step, ToolUse, When},
+    source::Source,
 };
 use crate::{
+    cassette::Cassette,
     error::ApiError,
     thread::Thread,
     upstream::{Call, Reply, Upstream, UpstreamError},
@@ -41,12 +45,12 @@ pub const HOLDS: &str = include_str!("../../scripts/holds.yaml");
 
 /// Finds scripts by name.
 pub trait Scripts: Send + Sync + 'static {
-    /// The script of this name.
-    fn script(&self, name: &str) -> Option<Arc<Script>>;
+    /// The script, or cassette, of this name.
+    fn script(&self, name: &str) -> Option<Source>;
 }
 
-impl Scripts for HashMap<String, Arc<Script>> {
-    fn script(&self, name: &str) -> Option<Arc<Script>> {
+impl Scripts for HashMap<String, Source> {
+    fn script(&self, name: &str) -> Option<Source> {
         self.get(name).cloned()
     }
 }
@@ -56,8 +60,8 @@ impl Scripts for HashMap<String, Arc<Script>> {
 pub struct Always(pub Arc<Script>);
 
 impl Scripts for Always {
-    fn script(&self, _: &str) -> Option<Arc<Script>> {
-        Some(self.0.clone())
+    fn script(&self, _: &str) -> Option<Source> {
+        Some(Source::Script(self.0.clone()))
     }
 }
 
@@ -68,6 +72,8 @@ pub struct Rehearsal {
     journal: Journal,
     /// How often a fault has come: by conversation, and by line, turn and place in the script.
     faults: Arc<Mutex<HashMap<FaultKey, u32>>>,
+    /// Which recorded thread each subagent of a conversation is.
+    threads: Arc<Mutex<HashMap<ExecutionId, HashMap<Thread, Thread>>>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -90,7 +96,7 @@ impl Rehearsal {
     /// An upstream that plays these scripts and writes down what it is asked.
     #[must_use]
     pub fn new(scripts: impl Scripts, journal: Journal) -> Self {
-        Self { scripts: Arc::new(scripts), journal, faults: Arc::default() }
+        Self { scripts: Arc::new(scripts), journal, faults: Arc::default(), threads: Arc::default() }
     }
 
     /// What it was asked so far.
@@ -142,6 +148,12 @@ impl Rehearsal {
         })?;
         let merged = call.request.merged();
         strict::check(&call.request, &merged)?;
+        let script = match script {
+            Source::Script(script) => script,
+            Source::Cassette(cassette) => return self.play_back(&cassette, call, entry),
+        };
+        // Recorded thinking is signed by the model, which nobody here can check.
+        strict::check_thinking(&merged)?;
         if call.thread == Thread::Side {
             let answer = Answer::aside(&call.request);
             "side".clone_into(&mut entry.outcome);
@@ -191,6 +203,26 @@ impl Rehearsal {
         }
         "cut".clone_into(&mut entry.outcome);
         Ok(answer.reply_cut(fault.cut_after.unwrap_or_default()))
+    }
+
+    /// Answers from a cassette.
+    fn play_back(&self, cassette: &Cassette, call: &Call, entry: &mut Entry) -> Result<Reply, ApiError> {
+        entry.scene.clone_from(&cassette.name);
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = threads.entry(call.execution).or_default();
+        let taken = known.values().cloned().collect();
+        let chosen = cassette.answer(call, known.get(&call.thread), &taken).map_err(ApiError::invalid)?;
+        let Some(chosen) = chosen else {
+            "side".clone_into(&mut entry.outcome);
+            return Ok(Answer::aside(&call.request).reply(call.request.stream));
+        };
+        known.insert(call.thread.clone(), chosen.thread);
+        let answer = Answer::recorded(chosen.response);
+        "answered".clone_into(&mut entry.outcome);
+        entry.step = chosen.number;
+        entry.message_id = Some(answer.message_id().to_owned());
+        entry.tool_use_ids = answer.tool_use_ids();
+        Ok(answer.reply(call.request.stream))
     }
 
     /// Whether a fault comes now; it is counted if so.

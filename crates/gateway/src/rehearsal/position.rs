@@ -88,7 +88,8 @@ fn call_of(block: &Block) -> Option<&str> {
     block.as_tool_use().and_then(ids::read_tool_use).map(|(call, _)| call)
 }
 
-fn persons_words(block: &Block) -> Option<&str> {
+/// What a person wrote in a block; none of what the CLI writes itself.
+pub(crate) fn persons_words(block: &Block) -> Option<&str> {
     let text = block.as_text()?;
     let start = text.trim_start();
     let own = start.is_empty() || NOT_A_PERSON.iter().any(|beginning| start.starts_with(beginning));

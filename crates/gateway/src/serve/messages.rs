@@ -13,12 +13,13 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::{
     Gateway,
-    relay::{self, Listener},
+    relay::{self, Busy, Listener},
     upstream_path,
 };
 use crate::{
     desk::{Asked, InFlight},
     error::ApiError,
+    gist::Gist,
     headers::upwards,
     limits::MAX_REQUEST_BYTES,
     record::NewCall,
@@ -54,11 +55,12 @@ pub(super) async fn post(State(gateway): State<Gateway>, request: Request) -> Re
             Ok(relay::replay(listener(&asked), call, &message))
         }
         Decided::Upstream(asked, in_flight) => {
-            let new = new_call(&asked, &request, &body);
+            let is_live = ticket.rehearsal_script.is_none();
+            let pass = if is_live { Some(gateway.gate.pass(asked.execution).await?) } else { None };
+            let new = new_call(&asked, &request, &body, &ticket.place);
             let id = gateway.recorder.begin(new.clone()).await?;
-            let call =
-                upstream_call(&head.headers, &head.uri, body, &request, &asked, ticket.rehearsal_script);
-            relay::upstream(listener(&asked), id, &new, call, in_flight).await
+            let call = upstream_call(&head.headers, &head.uri, body, &request, &asked, ticket);
+            relay::upstream(listener(&asked), id, &new, call, Busy { in_flight, _pass: pass }).await
         }
     }
 }
@@ -109,7 +111,7 @@ async fn decide(
     }
 }
 
-fn new_call(asked: &Asked, request: &wire::Request, body: &Bytes) -> NewCall {
+fn new_call(asked: &Asked, request: &wire::Request, body: &Bytes, place: &str) -> NewCall {
     let model = request.model.clone().unwrap_or_default();
     let request_bytes = body.len() as u64;
     NewCall {
@@ -122,6 +124,7 @@ fn new_call(asked: &Asked, request: &wire::Request, body: &Bytes) -> NewCall {
         request_digest: Digest::of_bytes(body).as_str().to_owned(),
         request_bytes,
         stream: request.stream,
+        asked: Gist::of(&asked.thread, request, place),
     }
 }
 
@@ -131,7 +134,7 @@ fn upstream_call(
     body: Bytes,
     request: &Arc<wire::Request>,
     asked: &Asked,
-    script: Option<String>,
+    ticket: Ticket,
 ) -> Call {
     Call {
         method: http::Method::POST,
@@ -142,7 +145,8 @@ fn upstream_call(
         execution: asked.execution,
         incarnation: asked.incarnation,
         thread: asked.thread.clone(),
-        script,
+        script: ticket.rehearsal_script,
+        place: ticket.place,
     }
 }
 

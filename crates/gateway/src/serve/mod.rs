@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     desk::Desk,
     error::ApiError,
+    gate::{Gate, Rates},
     record::Recorder,
     ticket::{self, Ticket, Tickets},
     upstream::Upstream,
@@ -31,6 +32,7 @@ pub struct Gateway {
     recorder: Arc<dyn Recorder>,
     upstream: Arc<dyn Upstream>,
     desk: Desk,
+    gate: Gate,
     tasks: TaskTracker,
 }
 
@@ -45,7 +47,14 @@ impl Gateway {
     /// `upstream` (often a [`crate::Switch`]).
     #[must_use]
     pub fn new(tickets: Arc<dyn Tickets>, recorder: Arc<dyn Recorder>, upstream: Arc<dyn Upstream>) -> Self {
-        Self { tickets, recorder, upstream, desk: Desk::default(), tasks: TaskTracker::new() }
+        let (desk, gate, tasks) = (Desk::default(), Gate::default(), TaskTracker::new());
+        Self { tickets, recorder, upstream, desk, gate, tasks }
+    }
+
+    /// The same, with bounds on what goes upstream. Rehearsals are not bounded.
+    #[must_use]
+    pub fn with_rates(self, rates: Rates) -> Self {
+        Self { gate: Gate::new(rates), ..self }
     }
 
     /// Calls that have not ended yet, those without a listener included.

@@ -21,16 +21,19 @@ use crate::{
 pub(super) async fn pass_on(State(gateway): State<Gateway>, request: Request) -> Result<Response, ApiError> {
     let (head, body) = request.into_parts();
     let (_, ticket) = gateway.authenticate(&head.headers).await?;
+    let body = read_body(body).await?;
     let call = Call {
         method: head.method,
         path: upstream_path(&head.uri),
         headers: upwards(&head.headers),
-        body: read_body(body).await?,
-        request: Arc::new(wire::Request::default()),
+        // What cannot be read is for the upstream to refuse; the model says which one.
+        request: Arc::new(wire::Request::read(&body).unwrap_or_default()),
+        body,
         execution: ticket.execution,
         incarnation: ticket.incarnation,
         thread: Thread::Side,
         script: ticket.rehearsal_script,
+        place: ticket.place,
     };
     let reply = gateway
         .upstream

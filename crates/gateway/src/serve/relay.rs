@@ -24,6 +24,7 @@ use crate::{
     desk::InFlight,
     emit,
     error::ApiError,
+    gate::Pass,
     headers::downwards,
     limits::MAX_RESPONSE_BYTES,
     record::{Failure, NewCall, RecordError, Recorded},
@@ -94,7 +95,7 @@ pub(super) async fn upstream(
     id: CallId,
     new: &NewCall,
     call: Call,
-    in_flight: InFlight,
+    busy: Busy,
 ) -> Result<Response, ApiError> {
     let (head, answer) = oneshot::channel();
     let price = Price::of(&new.model);
@@ -102,7 +103,7 @@ pub(super) async fn upstream(
     tasks.spawn(async move {
         let paid = Paid { listener, id, price };
         match paid.listener.gateway.upstream.send(call).await {
-            Ok(reply) => paid.relay(reply, head, in_flight).await,
+            Ok(reply) => paid.relay(reply, head, busy).await,
             Err(error) => {
                 let error = ApiError::new(StatusCode::BAD_GATEWAY, format!("the model's API: {error}"));
                 paid.fail(None, error.message.clone(), false, Tokens::default()).await;
@@ -111,6 +112,13 @@ pub(super) async fn upstream(
         }
     });
     answer.await.unwrap_or_else(|_| Err(ApiError::internal("the call ended without an answer")))
+}
+
+/// What a call holds until its answer is recorded: its question's place among those in flight, and its
+/// place upstream.
+pub(super) struct Busy {
+    pub(super) in_flight: InFlight,
+    pub(super) _pass: Option<Pass>,
 }
 
 /// A call that has been made.
@@ -123,17 +131,17 @@ struct Paid {
 type Head = oneshot::Sender<Result<Response, ApiError>>;
 
 impl Paid {
-    async fn relay(self, reply: Reply, head: Head, in_flight: InFlight) {
+    async fn relay(self, reply: Reply, head: Head, busy: Busy) {
         let kind = reply.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         if reply.status.is_success() && kind.starts_with("text/event-stream") {
-            self.relay_stream(reply, head, in_flight).await;
+            self.relay_stream(reply, head, busy).await;
         } else {
-            self.relay_whole(reply, head, in_flight).await;
+            self.relay_whole(reply, head, busy).await;
         }
     }
 
     /// A stream: passed on event by event, the last one held back until the response is recorded.
-    async fn relay_stream(self, reply: Reply, head: Head, in_flight: InFlight) {
+    async fn relay_stream(self, reply: Reply, head: Head, busy: Busy) {
         let (mut outgoing, body) = outgoing::body();
         let status = reply.status;
         let _ = head.send(Ok(respond(status, downwards(&reply.headers), body)));
@@ -164,9 +172,9 @@ impl Paid {
                                    "a response held events that could not be read; its record may lack something");
                 }
                 let tokens = assembler.tokens();
-                in_flight.answered(self.id);
+                busy.in_flight.answered(self.id);
                 let recorded = self.complete(status, assembler.into_message(), tokens).await;
-                drop(in_flight);
+                drop(busy);
                 match recorded {
                     Ok(()) => self.listener.finish(self.id, outgoing, last).await,
                     // Unrecorded is unfinished: the session has to ask again.
@@ -182,7 +190,7 @@ impl Paid {
                 let in_order = assembler.error().map(str::to_owned);
                 let reason = in_order.clone().unwrap_or_else(|| why.clone());
                 self.fail(Some(status), reason, true, assembler.tokens()).await;
-                drop(in_flight);
+                drop(busy);
                 let rest = splitter.rest();
                 if !rest.is_empty() {
                     outgoing.send(rest).await;
@@ -195,7 +203,7 @@ impl Paid {
     }
 
     /// A whole answer: recorded if it is a Message, noted as failed if not, then passed on.
-    async fn relay_whole(self, reply: Reply, head: Head, in_flight: InFlight) {
+    async fn relay_whole(self, reply: Reply, head: Head, busy: Busy) {
         let status = reply.status;
         let headers = downwards(&reply.headers);
         let body = match collect(reply).await {
@@ -209,14 +217,14 @@ impl Paid {
         let value: Value = serde_json::from_slice(&body).unwrap_or_default();
         if !status.is_success() || value["type"] != "message" {
             self.fail(Some(status), reason(&value, &body), false, Tokens::default()).await;
-            drop(in_flight);
+            drop(busy);
             let _ = head.send(Ok(respond(status, headers, body.into())));
             return;
         }
         let tokens = value["usage"].as_object().map(assemble::tokens).unwrap_or_default();
-        in_flight.answered(self.id);
+        busy.in_flight.answered(self.id);
         let recorded = self.complete(status, value, tokens).await;
-        drop(in_flight);
+        drop(busy);
         if let Err(error) = recorded {
             let _ = head.send(Err(error.into()));
             return;

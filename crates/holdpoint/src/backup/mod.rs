@@ -108,9 +108,14 @@ impl Stop {
 /// Whether something at the top of the data folder belongs into a backup. `executions` and the database
 /// come in by themselves.
 fn belongs(name: &str) -> bool {
-    let is_process_own = matches!(name, "control.json" | "lock" | "cli");
+    let is_process_own = matches!(name, "control.json" | "lock");
+    let can_be_made_again = matches!(name, "cli" | "cache");
     // Temporary names begin with a dot; beside the database are its lock and write-ahead log.
-    !is_process_own && !name.starts_with('.') && !name.starts_with(DATABASE) && name != EXECUTIONS
+    !is_process_own
+        && !can_be_made_again
+        && !name.starts_with('.')
+        && !name.starts_with(DATABASE)
+        && name != EXECUTIONS
 }
 
 /// Where links may be: what a session has made of its workspace and home is as it was, wherever they point.

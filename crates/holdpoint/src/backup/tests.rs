@@ -1,4 +1,5 @@
 mod hostile;
+mod trees;
 
 use std::{
     collections::BTreeMap,
@@ -178,6 +179,7 @@ async fn what_belongs_comes_back_as_it_was() {
         text == "control.json"
             || text == "lock"
             || text.starts_with("cli")
+            || text.starts_with("cache")
             || text == ".probe-1"
             || text == "checkpoints/link"
             || text.starts_with("holdpoint.db")

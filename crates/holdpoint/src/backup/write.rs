@@ -1,22 +1,22 @@
 //! Writing a backup, while the data folder is in use or not.
 
 use std::{
-    fs::{self, File, Metadata, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, BufWriter, Read, Write},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::Context as _;
+use holdpoint_beneath::{FileType, Loss, Stat, kind};
 use holdpoint_store::{contents, snapshot};
-use rustix::fs::OFlags;
-use tar::{Builder, EntryType, Header, HeaderMode};
+use tar::{Builder, EntryType, Header};
 
 use super::{
     DATA, DATABASE, MANIFEST, Manifest, SUMS, Stop,
     sums::{List, Output, Summed},
-    walk::{Found, walk},
+    walk::{Found, What, walk},
 };
 use crate::{
     bar::Bar,
@@ -28,6 +28,9 @@ use crate::{
 /// A file up to this size is read whole before its size is written: one that is changed meanwhile is in the
 /// backup as it was at one moment. A larger one that shrinks is filled up with zeros, and named.
 const READ_WHOLE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Files that are named as damaged; more are counted.
+const MAX_DAMAGED: u64 = 200;
 
 /// How often the growth of the database's copy is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
@@ -76,14 +79,16 @@ pub async fn write(data: &DataDir, to: Destination, term: Term, stop: Stop) -> a
     let bytes_expected = {
         let mut bytes = fs::metadata(&database)?.len();
         walk(&data, &contents, &mut |found| {
-            bytes += if found.meta.is_file() { found.meta.len() } else { 0 };
+            if let What::Other { stat, .. } = found.what {
+                bytes = bytes.saturating_add(size(stat));
+            }
             Ok(())
         })?;
         bytes
     };
     let bar = Bar::bytes(term, "writing the backup", bytes_expected);
     let written = tokio::task::spawn_blocking(move || -> anyhow::Result<Written> {
-        let mut files = Files { list: List::new()?, files: 0, damaged: Vec::new() };
+        let mut files = Files { list: List::new()?, files: 0, damaged: Vec::new(), more_damaged: 0 };
         let bytes = match &to {
             Destination::File(file) => {
                 let out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&whole)?;
@@ -108,6 +113,9 @@ pub async fn write(data: &DataDir, to: Destination, term: Term, stop: Stop) -> a
             }
         };
         bar.done();
+        if files.more_damaged > 0 {
+            files.damaged.push(format!("and {} more", files.more_damaged));
+        }
         Ok(Written { manifest: bar_manifest, files: files.files, bytes, damaged: files.damaged })
     });
     let written = written.await?;
@@ -158,6 +166,7 @@ struct Files {
     list: List,
     files: u64,
     damaged: Vec<String>,
+    more_damaged: u64,
 }
 
 impl Files {
@@ -172,8 +181,8 @@ impl Files {
         let text = serde_json::to_vec_pretty(manifest)?;
         self.content(&mut builder, plain(text.len() as u64), Path::new(MANIFEST), text.as_slice())?;
         let file = File::open(database)?;
-        let meta = file.metadata()?;
-        self.content(&mut builder, header(&meta), &Path::new(DATA).join(DATABASE), file.take(meta.len()))?;
+        let stat = rustix::fs::fstat(&file)?;
+        self.content(&mut builder, header(&stat), &Path::new(DATA).join(DATABASE), file.take(size(&stat)))?;
         rest(self, &mut builder)?;
         let whole = builder.get_ref().sum();
         let list = std::mem::replace(&mut self.list, List::new()?);
@@ -184,22 +193,25 @@ impl Files {
         Ok(out.into_inner())
     }
 
-    fn add<W: Write>(&mut self, builder: &mut Builder<Output<W>>, found: &Found<'_>) -> anyhow::Result<()> {
+    fn add<W: Write>(&mut self, builder: &mut Builder<Output<W>>, found: Found<'_>) -> anyhow::Result<()> {
         let name = Path::new(DATA).join(found.place);
-        let mut header = header(found.meta);
-        if found.meta.is_dir() {
-            builder.append_data(&mut header, name, io::empty())?;
-        } else if found.meta.is_symlink() {
-            match fs::read_link(found.path) {
-                Ok(target) => builder.append_link(&mut header, name, target)?,
-                Err(error) => self.unreadable(found, &error),
+        match found.what {
+            What::Folder(stat) => builder.append_data(&mut header(stat), name, io::empty())?,
+            What::LeftOut(why) => self.damage(format!("{} is left out: {why}", found.place.display())),
+            What::Other { folder, name: entry, stat } if kind(stat) == FileType::Symlink => {
+                match folder.link(entry) {
+                    Ok(target) => builder.append_link(&mut header(stat), name, target)?,
+                    Err(error) => self.unreadable(found.place, error),
+                }
             }
-        } else {
-            match open(found.path).and_then(|file| Ok((file.metadata()?, file))) {
-                Ok((meta, file)) if meta.is_file() => self.file(builder, &name, &meta, file)?,
-                Ok(_) => {}
-                Err(error) => self.unreadable(found, &error),
-            }
+            What::Other { folder, name: entry, stat: seen } => match folder.file(entry) {
+                Ok((file, mut stat)) => {
+                    // What it has grown by since is of another moment, and nobody has said that it fits.
+                    stat.st_size = stat.st_size.min(seen.st_size);
+                    self.file(builder, &name, &stat, file)?;
+                }
+                Err(error) => self.unreadable(found.place, error),
+            },
         }
         Ok(())
     }
@@ -208,21 +220,21 @@ impl Files {
         &mut self,
         builder: &mut Builder<Output<W>>,
         name: &Path,
-        meta: &Metadata,
+        stat: &Stat,
         mut file: File,
     ) -> anyhow::Result<()> {
-        let mut header = header(meta);
-        if meta.len() <= READ_WHOLE_BYTES {
+        let mut header = header(stat);
+        if size(stat) <= READ_WHOLE_BYTES {
             let mut content = Vec::new();
             // It may have grown, but not without end.
             (&mut file).take(2 * READ_WHOLE_BYTES).read_to_end(&mut content)?;
             header.set_size(content.len() as u64);
             return self.content(builder, header, name, content.as_slice());
         }
-        let mut whole = Filled { inner: file, left: meta.len(), is_short: false };
+        let mut whole = Filled { inner: file, left: size(stat), is_short: false };
         self.content(builder, header, name, &mut whole)?;
         if whole.is_short {
-            self.damaged.push(format!("{} became shorter while it was read", name.display()));
+            self.damage(format!("{} became shorter while it was read", name.display()));
         }
         Ok(())
     }
@@ -241,28 +253,45 @@ impl Files {
         Ok(())
     }
 
-    fn unreadable(&mut self, found: &Found<'_>, error: &io::Error) {
-        // One that went meanwhile is not there at another moment.
-        if error.kind() != io::ErrorKind::NotFound {
-            self.damaged.push(format!("{} is left out: {error}", found.place.display()));
+    fn unreadable(&mut self, place: &Path, error: io::Error) {
+        match error.into() {
+            // One that went meanwhile is not there at another moment.
+            Loss::Vanished => {}
+            Loss::Unreadable(error) => self.damage(format!("{} is left out: {error}", place.display())),
+            Loss::TooDeep | Loss::TooMany => self.damage(format!("{} is left out", place.display())),
+        }
+    }
+
+    fn damage(&mut self, what: String) {
+        if (self.damaged.len() as u64) < MAX_DAMAGED {
+            self.damaged.push(what);
+        } else {
+            self.more_damaged += 1;
         }
     }
 }
 
-/// Opens a file that was one a moment ago; a link or a pipe that has taken its place is not followed.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
+fn header(stat: &Stat) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(match kind(stat) {
+        FileType::Directory => EntryType::Directory,
+        FileType::Symlink => EntryType::Symlink,
+        _ => EntryType::Regular,
+    });
+    header.set_size(size(stat));
+    header.set_mode(stat.st_mode & 0o777);
+    header.set_uid(stat.st_uid.into());
+    header.set_gid(stat.st_gid.into());
+    header.set_mtime(u64::try_from(stat.st_mtime).unwrap_or_default());
+    header
 }
 
-fn header(meta: &Metadata) -> Header {
-    let mut header = Header::new_gnu();
-    header.set_metadata_in_mode(meta, HeaderMode::Complete);
-    if !meta.is_file() {
-        header.set_size(0);
+/// The bytes of a file; what is no file has none.
+fn size(stat: &Stat) -> u64 {
+    match kind(stat) {
+        FileType::RegularFile => u64::try_from(stat.st_size).unwrap_or_default(),
+        _ => 0,
     }
-    header.set_mode(meta.mode() & 0o777);
-    header
 }
 
 fn plain(size: u64) -> Header {

@@ -38,8 +38,19 @@ fn check(context: &Context) -> anyhow::Result<()> {
         .file
         .as_ref()
         .map_or("(none: built-in defaults)".to_owned(), |file| file.display().to_string());
+    let gateway = &config.gateway;
     let model = match (&config.rehearsal, &config.gateway.api_key) {
         (Some(script), _) => format!("rehearsal: {}", script.display()),
+        (None, _) if !gateway.upstreams.is_empty() => {
+            let named = gateway.upstreams.iter().map(|upstream| {
+                let unset = match &upstream.key.value {
+                    Some(_) => String::new(),
+                    None => format!(", {} is not set", upstream.key.variable),
+                };
+                format!("{} ({}{unset})", upstream.name, upstream.url)
+            });
+            named.collect::<Vec<_>>().join(", then ")
+        }
         (None, Some(_)) => {
             let by =
                 if config.gateway.proxy.is_some() { ", through the proxy of the environment" } else { "" };

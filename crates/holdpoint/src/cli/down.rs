@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::{
     cli::{Context, up},
     config::Config,
+    containers,
     failure::Failure,
     left::{self, Left},
     port::command_of,
@@ -38,6 +39,7 @@ pub(super) async fn run(args: DownArgs, context: &Context) -> anyhow::Result<()>
         let plan = serve::Plan {
             // No agent is needed to end one, so that a broken holdpoint.toml is no reason to go on.
             config: Config::built_in(&context.data)?,
+            connect: containers::options(&Config::built_in(&context.data)?.container, &context.environment),
             data: context.data.clone(),
             cli: std::path::PathBuf::new(),
             path: context.environment.path.clone(),

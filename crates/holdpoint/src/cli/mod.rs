@@ -4,6 +4,7 @@ mod answer;
 mod ask;
 mod attach;
 mod backup;
+mod cassette;
 mod claude_cli;
 mod completion;
 mod config;
@@ -15,6 +16,7 @@ mod executions;
 mod export;
 mod files;
 mod fork;
+mod image;
 mod inbox;
 mod logs;
 mod message;
@@ -110,6 +112,9 @@ pub enum Command {
     Files(files::FilesArgs),
     /// Write a conversation's whole log, one event a line, as JSON
     Export(export::ExportArgs),
+    /// Keep a conversation's model traffic in a file, to play it back as a test
+    #[command(subcommand)]
+    Cassette(cassette::CassetteCommand),
     /// Write a backup of everything, also while it runs; or check one
     Backup(backup::BackupArgs),
     /// Make a data folder of a backup
@@ -130,11 +135,20 @@ pub enum Command {
     /// Install or check the Claude CLI
     #[command(subcommand)]
     Cli(claude_cli::CliCommand),
+    /// Build the image that sessions run in, or show those that are there
+    #[command(subcommand)]
+    Image(image::ImageCommand),
     /// Print the completion script of a shell
     Completion(completion::CompletionArgs),
     /// Supervise one session; started by the control plane
     #[command(hide = true)]
     Worker(WorkerArgs),
+    /// Carry a session's input and output to and from its container; started by a worker
+    #[command(hide = true)]
+    Bridge(BridgeArgs),
+    /// Be the first process of a session's container
+    #[command(hide = true)]
+    Inside(InsideArgs),
 }
 
 /// `holdpoint worker`
@@ -145,7 +159,35 @@ pub struct WorkerArgs {
     pub spec: PathBuf,
 }
 
-/// Carries out a command, other than `worker`, which has a runtime of its own.
+/// `holdpoint bridge`
+#[derive(Debug, Args)]
+pub struct BridgeArgs {
+    /// The folder for the socket
+    #[arg(long, value_name = "DIR")]
+    pub folder: PathBuf,
+    /// The file for what people should know
+    #[arg(long, value_name = "FILE")]
+    pub notes: PathBuf,
+    /// A folder that must be writable inside
+    #[arg(long, value_name = "DIR")]
+    pub writable: Vec<String>,
+    /// Memory of everything inside, where nobody else bounds it
+    #[arg(long, value_name = "BYTES")]
+    pub memory_bytes: Option<u64>,
+    /// The program inside, and its arguments
+    #[arg(last = true, required = true, value_name = "PROGRAM")]
+    pub program: Vec<String>,
+}
+
+/// `holdpoint inside`
+#[derive(Debug, Args)]
+pub struct InsideArgs {
+    /// Let only the program itself through to the gateway
+    #[arg(long)]
+    pub cli_alone: bool,
+}
+
+/// Carries out a command, other than `worker` and those beside a session, which have a runtime of their own.
 ///
 /// # Errors
 /// What failed, why, and what to type next.
@@ -168,6 +210,7 @@ pub async fn run(cli: Cli, environment: Environment) -> anyhow::Result<()> {
         Command::Logs(args) => logs::run(args, context).await,
         Command::Files(args) => files::run(args, context).await,
         Command::Export(args) => export::run(args, context).await,
+        Command::Cassette(command) => cassette::run(command, context).await,
         Command::Backup(args) => backup::run(args, context).await,
         Command::Restore(args) => restore::run(args, context).await,
         Command::Retention(args) => retention::run(args, context).await,
@@ -176,7 +219,10 @@ pub async fn run(cli: Cli, environment: Environment) -> anyhow::Result<()> {
         Command::Config(command) => config::run(&command, context),
         Command::Notify(command) => notify::run(command, context).await,
         Command::Cli(command) => claude_cli::run(command, context).await,
+        Command::Image(command) => image::run(command, context).await,
         Command::Completion(args) => completion::run(&args),
-        Command::Worker(_) => unreachable!("main gives workers a runtime of their own"),
+        Command::Worker(_) | Command::Bridge(_) | Command::Inside(_) => {
+            unreachable!("main gives these a runtime of their own")
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use holdpoint_gateway::Script;
+use holdpoint_gateway::Source;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 /// Arguments of `rehearse`. On a terminal it asks for what the conversation begins with.
 #[derive(Debug, Args)]
 pub struct RehearseArgs {
-    /// The script, a YAML file
+    /// The script, a YAML file, or a cassette
     pub script: PathBuf,
     /// What the conversation begins with
     #[arg(long, value_name = "TEXT", conflicts_with = "check")]
@@ -40,7 +40,7 @@ pub(super) async fn run(args: RehearseArgs, context: &Context) -> anyhow::Result
     let name = args.script.display().to_string();
     let text = std::fs::read_to_string(&args.script)
         .map_err(|error| Failure::new(format!("failed to read {name}")).why(error).exit(Exit::NotFound))?;
-    let script = Script::parse(&text, &name)
+    let script = Source::parse(&text, &name)
         .map_err(|error| Failure::new("the script cannot be played").why(error).exit(Exit::Config))?;
     let can_ask = context.term.is_interactive() && !context.json;
     let prompt = match args.prompt {
@@ -58,12 +58,23 @@ pub(super) async fn run(args: RehearseArgs, context: &Context) -> anyhow::Result
     play(args.script, prompt, args.agent, context).await
 }
 
-fn checked(name: &str, script: &Script, was_asked: bool, context: &Context) -> anyhow::Result<()> {
-    let turns: usize = script.scenes.iter().map(|scene| scene.turns.len()).sum();
+fn checked(name: &str, script: &Source, was_asked: bool, context: &Context) -> anyhow::Result<()> {
+    let (what, json) = match script {
+        Source::Script(script) => {
+            let scenes = script.scenes.len();
+            let turns: usize = script.scenes.iter().map(|scene| scene.turns.len()).sum();
+            (format!("{scenes} scenes, {turns} turns"), serde_json::json!({"scenes": scenes, "turns": turns}))
+        }
+        Source::Cassette(cassette) => {
+            let (calls, agent) = (cassette.len(), &cassette.agent);
+            let what = format!("{calls} model calls, recorded with the agent `{agent}`");
+            (what, serde_json::json!({"calls": calls, "agent": agent}))
+        }
+    };
     if context.json {
-        return term::json(&serde_json::json!({"scenes": script.scenes.len(), "turns": turns}));
+        return term::json(&json);
     }
-    term::line(&format!("{name} can be played: {} scenes, {turns} turns", script.scenes.len()))?;
+    term::line(&format!("{name} can be played: {what}"))?;
     if !was_asked {
         term::line("It was only checked, since nobody can type here. To play it:")?;
         term::line(&format!("→ holdpoint rehearse {name} --prompt \"What you say first\""))?;

@@ -9,8 +9,8 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     cli::Context,
     config::{Config, Overrides},
-    install, port, serve,
-    serve::{Plan, Running},
+    containers, install, port, serve,
+    serve::{Isolation, Plan, Running},
     term,
 };
 
@@ -45,13 +45,14 @@ pub(super) async fn run(args: UpArgs, context: &Context) -> anyhow::Result<()> {
         port::check(SocketAddr::new(config.host, config.port))?;
     }
     let plan = plan(config, context).await?;
-    let (key, host) = (plan.config.gateway.api_key.is_some(), plan.config.host);
+    let (key, host) = (plan.config.gateway.has_model(), plan.config.host);
     // Signals end it, and nothing else.
     let stop = CancellationToken::new();
     serve::run(plan, stop, |running| {
         if context.json {
             let _ = term::json(&serde_json::json!({
                 "url": running.url, "first_link": running.first_link, "rehearsal": running.rehearsal,
+                "isolated": matches!(running.isolation, Isolation::Containers { .. }),
             }));
         } else {
             let _ = term::print(&welcome(running, key, host));
@@ -66,11 +67,13 @@ pub(super) async fn run(args: UpArgs, context: &Context) -> anyhow::Result<()> {
 /// What the control plane needs, the Claude CLI included.
 pub(super) async fn plan(config: Config, context: &Context) -> anyhow::Result<Plan> {
     let cli = install::resolve(&config.claude, &context.data, &context.environment, context.term).await?;
+    let connect = containers::options(&config.container, &context.environment);
     Ok(Plan {
         config,
         data: context.data.clone(),
         cli,
         path: context.environment.path.clone(),
+        connect,
         is_passing: false,
     })
 }
@@ -107,9 +110,7 @@ fn welcome(running: &Running, has_key: bool, host: IpAddr) -> String {
     if running.adopted > 0 {
         text.push_str(&format!("\n{} conversations go on where they were.\n", running.adopted));
     }
-    text.push_str(
-        "\nSessions run as processes of your user: the `process` engine isolates nothing. Run only agents you trust.\n",
-    );
+    text.push_str(&format!("\n{}\n", running.isolation));
     text.push_str("\nFrom another terminal:\n  holdpoint ask \"What can you do?\" --follow\n  holdpoint inbox\n\nCtrl-C stops it; conversations go on at the next start.\n");
     text
 }
@@ -125,13 +126,16 @@ mod tests {
             first_link: Some("http://localhost:3370/welcome?token=t".into()),
             rehearsal: true,
             adopted: 0,
+            isolation: Isolation::Nothing { why: Some("no podman".into()), next: vec!["apt-get".into()] },
         };
         let text = welcome(&running, false, [127, 0, 0, 1].into());
         for part in [
             "http://localhost:3370/welcome?token=t",
             "script answers",
             "ANTHROPIC_API_KEY",
-            "isolates nothing",
+            "nothing isolates them",
+            "no podman",
+            "→ apt-get",
         ] {
             assert!(text.contains(part), "{part} is missing in {text}");
         }

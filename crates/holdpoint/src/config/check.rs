@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, ops::Range, path::Path};
 
+use holdpoint_containers::Choice;
 use holdpoint_model::{
     AgentDef, HumanDuration,
     agent::{FieldKind, MAX_REMINDERS},
@@ -13,7 +14,7 @@ use toml::{
 
 use super::{
     diagnostic::Diagnostic,
-    file::{FileConfig, FromEnv, NotifyTable},
+    file::{FileConfig, FromEnv, GatewayTable, NotifyTable},
 };
 
 /// The longest name of an agent.
@@ -29,8 +30,12 @@ pub(super) fn check(file: &FileConfig, text: &str, folder: &Path) -> Vec<Diagnos
         found.add(&["max_sessions"], "with no sessions nothing can run", "expected 1 or more");
     }
     found.url(&["base_url"], file.base_url.as_deref());
-    found.url(&["gateway", "upstream"], file.gateway.upstream.as_deref());
+    found.gateway(&file.gateway);
     found.notify(&file.notify);
+    if let Some(Err(why)) = file.container.engine.as_deref().map(str::parse::<Choice>) {
+        found.add(&["container", "engine"], &why, "try \"auto\"");
+    }
+    found.url(&["container", "mirror"], file.container.mirror.as_deref());
     if let Some(log) = &file.log
         && let Err(error) = log.parse::<tracing_subscriber::filter::Targets>()
     {
@@ -108,13 +113,13 @@ impl Found<'_> {
         if let Some(script) = &agent.rehearsal {
             self.file(&key("rehearsal"), script, "the rehearsal script");
         }
-        if agent.limits.budget_usd.is_some_and(|budget| !budget.is_finite() || budget <= 0.0) {
-            self.add(
-                &["agents", name, "limits", "budget_usd"],
-                "a budget must be more than nothing",
-                "US dollars, as in 5.0",
-            );
+        for (key, why) in agent.container.problems() {
+            self.add(&["agents", name, "container", key], &why, "see docs/holdpoint.example.toml");
         }
+        let limits = &agent.limits;
+        self.budget(&["agents", name, "limits", "budget_usd"], limits.budget_usd);
+        self.budget(&["agents", name, "limits", "budget_per_day_usd"], limits.budget_per_day_usd);
+        self.budget(&["agents", name, "limits", "budget_per_month_usd"], limits.budget_per_month_usd);
         if agent.limits.turns == Some(0) {
             self.add(
                 &["agents", name, "limits", "turns"],
@@ -146,6 +151,55 @@ impl Found<'_> {
                         "expected more than 0s and less than {}, which a hold waits",
                         HumanDuration(hold_ms)
                     ),
+                );
+            }
+        }
+    }
+
+    fn budget(&mut self, at: &[&str], budget: Option<f64>) {
+        if budget.is_some_and(|budget| !budget.is_finite() || budget <= 0.0) {
+            self.add(at, "a budget must be more than nothing", "US dollars, as in 5.0");
+        }
+    }
+
+    fn gateway(&mut self, gateway: &GatewayTable) {
+        self.url(&["gateway", "upstream"], gateway.upstream.as_deref());
+        for (key, most) in
+            [("concurrent_calls", gateway.concurrent_calls), ("calls_per_minute", gateway.calls_per_minute)]
+        {
+            if most == Some(0) {
+                self.add(&["gateway", key], "with no calls nothing can be answered", "expected 1 or more");
+            }
+        }
+        let person = "budget_per_person_per_day_usd";
+        self.budget(&["gateway", person], gateway.budget_per_person_per_day_usd);
+        let person = "budget_per_person_per_month_usd";
+        self.budget(&["gateway", person], gateway.budget_per_person_per_month_usd);
+        if gateway.upstream.is_some() && !gateway.upstreams.is_empty() {
+            self.add(
+                &["gateway", "upstream"],
+                "`upstream` has no meaning beside `upstreams`",
+                "make it the first of `upstreams`, or leave it out",
+            );
+        }
+        let mut seen = BTreeSet::new();
+        for (i, upstream) in gateway.upstreams.iter().enumerate() {
+            let i = i.to_string();
+            let at = |key: &'static str| ["gateway", "upstreams", i.as_str(), key];
+            self.url(&at("url"), Some(&upstream.url));
+            self.variable(&["gateway", "upstreams", &i, "key", "env"], &upstream.key);
+            if upstream.name.trim().is_empty() {
+                self.add(&at("name"), "an upstream needs a name", "expected what messages call it");
+            } else if !seen.insert(upstream.name.trim()) {
+                let message = format!("two upstreams are called `{}`", upstream.name);
+                self.add(&at("name"), &message, "expected a name of its own");
+            }
+            let models = upstream.models.as_deref();
+            if models.is_some_and(|models| models.iter().all(|model| model.trim().is_empty())) {
+                self.add(
+                    &at("models"),
+                    "an upstream that takes no model is of no use",
+                    "leave it out to take all",
                 );
             }
         }

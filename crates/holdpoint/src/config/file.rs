@@ -19,6 +19,9 @@ pub struct FileConfig {
     pub base_url: Option<String>,
     /// Sessions that may run at once; more wait in line. Derived from memory and cores where absent.
     pub max_sessions: Option<u32>,
+    /// Where sessions run: in a `container` each, or as a `process` of this user, which isolates nothing. `auto`
+    /// where absent: containers where they work.
+    pub engine: EngineChoice,
     /// How long conversations are kept after their end, as in `"90d"`; then they are deleted with their
     /// files. `"forever"` where absent. An agent may say otherwise for its own.
     pub keep: Option<Keep>,
@@ -28,6 +31,8 @@ pub struct FileConfig {
     pub claude: ClaudeTable,
     /// The way to the model.
     pub gateway: GatewayTable,
+    /// The container engine, and the images that sessions run in.
+    pub container: ContainerTable,
     /// Where transcripts and workspaces of waiting conversations are put by.
     pub checkpoints: CheckpointsTable,
     /// Answers from a script in place of a model: offline, free, repeatable.
@@ -36,6 +41,19 @@ pub struct FileConfig {
     pub notify: NotifyTable,
     /// The agents, by the name that scripts use. `claude` is there without being written.
     pub agents: BTreeMap<String, AgentDef>,
+}
+
+/// `engine`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineChoice {
+    /// Containers where they work, else processes.
+    #[default]
+    Auto,
+    /// Containers, or it does not start.
+    Container,
+    /// Processes.
+    Process,
 }
 
 /// `[claude]`
@@ -55,6 +73,47 @@ pub struct ClaudeTable {
 pub struct GatewayTable {
     /// The model endpoint. ANTHROPIC_BASE_URL comes first.
     pub upstream: Option<String>,
+    /// Several model endpoints in its place, each with a key of its own. A call goes to the first that takes
+    /// its model, and to the next one when that can be reached no better or has no room. ANTHROPIC_API_KEY
+    /// and ANTHROPIC_BASE_URL are not read then, but where a key names one.
+    pub upstreams: Vec<UpstreamTable>,
+    /// Model calls that may be under way at once; more wait in line, each conversation in its turn.
+    pub concurrent_calls: Option<u32>,
+    /// Model calls that may begin within any minute; more wait in line.
+    pub calls_per_minute: Option<u32>,
+    /// US dollars for all conversations that one person started, rehearsals left out, in a day of UTC.
+    pub budget_per_person_per_day_usd: Option<f64>,
+    /// The same in a calendar month of UTC.
+    pub budget_per_person_per_month_usd: Option<f64>,
+}
+
+/// One of `upstreams` of `[gateway]`
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamTable {
+    /// What it is called in messages and in the log.
+    pub name: String,
+    /// Its address, without `/v1`.
+    pub url: String,
+    /// The key that it wants, as `x-api-key`.
+    pub key: FromEnv,
+    /// The models that it takes, as in `["claude-haiku-*"]`; all where absent.
+    #[serde(default)]
+    pub models: Option<Vec<String>>,
+}
+
+/// `[container]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ContainerTable {
+    /// `rootless-podman`, `rootful-podman`, `docker`, or the path of a socket; `auto` where absent, which
+    /// takes the first of them that works.
+    pub engine: Option<String>,
+    /// The image of agents that name none; the base image of this Holdpoint where absent.
+    pub image: Option<String>,
+    /// The mirror of Debian that the base image is built from, as in `http://deb.debian.org/debian`. Where
+    /// absent, the sources of this machine's apt if it is the same release, else Debian's own.
+    pub mirror: Option<String>,
 }
 
 /// `[checkpoints]`

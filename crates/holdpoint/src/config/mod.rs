@@ -4,6 +4,7 @@ mod check;
 mod checkpoints;
 pub mod diagnostic;
 pub mod file;
+mod gateway;
 mod machine;
 mod notify;
 #[cfg(test)]
@@ -15,11 +16,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use holdpoint_containers::Choice;
 use holdpoint_model::{AgentDef, Keep};
-use secrecy::SecretString;
 
 pub use checkpoints::CheckpointStore;
-pub use file::schema;
+pub use file::{EngineChoice, schema};
+pub use gateway::{DEFAULT_UPSTREAM, Gateway, NamedUpstream};
 pub use notify::{Endpoint, NamedSecret, Notify};
 
 use crate::{
@@ -32,9 +34,6 @@ use file::FileConfig;
 
 /// The port of panel and API.
 pub const DEFAULT_PORT: u16 = 3370;
-
-/// The model endpoint where nothing else is said.
-pub const DEFAULT_UPSTREAM: &str = "https://api.anthropic.com";
 
 /// What is logged where nothing is said.
 pub const DEFAULT_LOG: &str = "info";
@@ -70,10 +69,25 @@ pub struct Config {
     pub rehearsal: Option<PathBuf>,
     /// Where people are told that something waits for them.
     pub notify: Notify,
+    /// Where sessions run.
+    pub engine: EngineChoice,
+    /// The container engine and its images.
+    pub container: Container,
     /// Where checkpoints are kept.
     pub checkpoints: CheckpointStore,
     /// The agents by name; at least the built-in one.
     pub agents: BTreeMap<String, AgentDef>,
+}
+
+/// The container engine, and what images are built from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// Which engine.
+    pub engine: Choice,
+    /// The image of agents that name none, if not the base image.
+    pub image: Option<String>,
+    /// The mirror of Debian, if one is set.
+    pub mirror: Option<String>,
 }
 
 /// Which Claude CLI runs.
@@ -94,17 +108,6 @@ pub enum CliSource {
     Path,
     /// This file.
     File(PathBuf),
-}
-
-/// The way to the model.
-#[derive(Clone, Debug)]
-pub struct Gateway {
-    /// The endpoint, without a slash at its end.
-    pub upstream: String,
-    /// The key, if the environment has one.
-    pub api_key: Option<SecretString>,
-    /// The proxy on the way there, if the environment names one.
-    pub proxy: Option<SecretString>,
 }
 
 /// What the command line says.
@@ -166,24 +169,10 @@ impl Config {
         environment: &Environment,
         overrides: &Overrides,
     ) -> Result<Self, Failure> {
-        let upstream = match &environment.anthropic_base_url {
-            Some(url) => check::http_url(url).map_err(|why| {
-                Failure::new(format!("ANTHROPIC_BASE_URL is {url:?}, which is no address of a server"))
-                    .exit(Exit::Config)
-                    .why(why)
-                    .next("export ANTHROPIC_BASE_URL=https://…    (or unset it)")
-            })?,
-            None => trimmed(file.gateway.upstream).unwrap_or_else(|| DEFAULT_UPSTREAM.to_owned()),
-        };
         let port = match (overrides.port, &environment.port) {
             (Some(port), _) => Some(port),
             (None, Some(text)) => Some(port_of(text)?),
             (None, None) => file.port,
-        };
-        // Without a key nothing goes there.
-        let proxy = match &environment.anthropic_api_key {
-            Some(_) => environment.proxies.to(&upstream)?,
-            None => None,
         };
         let rehearsal = match &overrides.rehearsal {
             Some(script) => Some(existing(script)?),
@@ -215,9 +204,16 @@ impl Config {
             keep: file.keep,
             log: environment.rust_log.clone().or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
             claude: Claude { cli, any_version: file.claude.any_version },
-            gateway: Gateway { upstream, api_key: environment.anthropic_api_key.clone(), proxy },
+            gateway: Gateway::resolve(file.gateway, &agents, environment)?,
             rehearsal,
             notify: Notify::resolve(file.notify, environment)?,
+            engine: file.engine,
+            container: Container {
+                // Checked with the file already.
+                engine: file.container.engine.and_then(|engine| engine.parse().ok()).unwrap_or_default(),
+                image: file.container.image,
+                mirror: trimmed(file.container.mirror),
+            },
             checkpoints: CheckpointStore::resolve(file.checkpoints.s3, environment),
             agents,
         })

@@ -46,10 +46,23 @@ fn errors_say_where_what_and_what_is_expected() {
             "a form",
             "[agents.a]\nprompt = \"Do {{taks}}\"\nform = [\n  { name = \"task\", type = \"select\" },\n  { name = \"task\" },\n]\n",
         ),
+        (
+            "the gateway",
+            "[gateway]\nupstream = \"https://a.example\"\nconcurrent_calls = 0\nbudget_per_person_per_day_usd = -1.0\nupstreams = [\n  { name = \"a\", url = \"a.example\", key = { env = \"sk-ant-1\" } },\n  { name = \"a\", url = \"https://a.example\", key = { env = \"A\" }, models = [] },\n]\n",
+        ),
+        (
+            "a key in the file",
+            "[gateway]\nupstreams = [{ name = \"a\", url = \"https://a.example\", key = \"sk-ant-1\" }]\n",
+        ),
+        ("budgets", "[agents.a.limits]\nbudget_per_day_usd = 0.0\nbudget_per_month_usd = nan\n"),
         ("a log filter", "log = \"info,a=b=c\"\n"),
         (
             "a secret of a channel",
             "[notify]\nntfy = { url = \"https://ntfy.example/t\", token = \"tk_x\" }\n",
+        ),
+        (
+            "a container engine that is none, and a mirror that is no address",
+            "[container]\nengine = \"podman\"\nmirror = \"deb.debian.org\"\n",
         ),
         ("a webhook without a secret", "[notify]\nwebhook = { url = \"https://hooks.example\" }\n"),
         (
@@ -108,6 +121,30 @@ fn a_proxy_is_for_a_model_that_is_elsewhere() {
     environment.anthropic_api_key = Some("sk-secret".to_owned().into());
     assert!(proxy("", &environment));
     assert!(!proxy("[gateway]\nupstream = \"http://127.0.0.1:8\"\n", &environment));
+}
+
+#[test]
+fn each_upstream_has_its_key_from_the_variable_that_is_named() {
+    let text = "[gateway]\nconcurrent_calls = 3\nbudget_per_person_per_day_usd = 2.0\nupstreams = [\n  { name = \"one\", url = \"https://one.example/\", key = { env = \"ONE\" } },\n  { name = \"two\", url = \"https://two.example\", key = { env = \"TWO\" }, models = [\"claude-*\"] },\n]\n";
+    let environment = Environment {
+        named: Named(|name| (name == "ONE").then(|| "sk-hunter2".to_owned().into())),
+        ..Environment::default()
+    };
+    let config = load(text, &environment, &Overrides::default()).expect("fits");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let gateway = &config.gateway;
+    assert!(gateway.has_model() && gateway.api_key.is_none());
+    let [one, two] = gateway.upstreams.as_slice() else { panic!("{gateway:?}") };
+    assert_eq!(
+        (one.url.as_str(), &one.models[..], &two.models[..]),
+        ("https://one.example", &["*".to_owned()][..], &["claude-*".to_owned()][..])
+    );
+    assert!(one.api_key().is_ok());
+    let missing = two.api_key().expect_err("not set");
+    assert_eq!(missing.exit, Exit::Config);
+    assert!(missing.to_string().contains("TWO is not set"), "{missing}");
+    assert_eq!(gateway.rates.concurrent_calls, Some(3));
+    assert_ne!(gateway.budgets, holdpoint_model::Budgets::default());
 }
 
 #[test]

@@ -222,7 +222,11 @@ fn facts(program: &Path) -> io::Result<(u64, u128)> {
     Ok((meta.len(), modified.as_nanos()))
 }
 
-fn sha256_of(path: &Path) -> io::Result<String> {
+/// The SHA-256 of a file, in hexadecimal.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn sha256_of(path: &Path) -> io::Result<String> {
     let mut file = fs::File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1024 * 1024];

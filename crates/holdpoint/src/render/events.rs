@@ -228,6 +228,7 @@ impl Transcript {
             EventBody::FinishRequested { by } => {
                 paint.dim(&format!("  ({} says that this is done)", one_line(&by.name, 60)))
             }
+            EventBody::BudgetWarning(used) => paint.red(&block(&format!("! {used}"), "  ", SOME_LINES)),
             EventBody::Notice { level, text } => match level {
                 Level::Info => paint.dim(&block(&format!("({text})"), "  ", SOME_LINES)),
                 Level::Warning => paint.red(&block(&format!("! {text}"), "  ", SOME_LINES)),

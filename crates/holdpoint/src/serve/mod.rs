@@ -6,6 +6,7 @@ mod people;
 mod place;
 mod record;
 mod secret;
+mod sessions;
 mod tickets;
 
 use std::{
@@ -18,10 +19,11 @@ use std::{
 
 use anyhow::Context as _;
 use axum::{Router, serve::ListenerExt as _};
+use holdpoint_containers::ConnectOptions;
 use holdpoint_control::{Control, ControlOptions, Layout, Outlets, Shutdown, Tokens};
-use holdpoint_engine::{Engine as _, ProcessEngine, WorkerId};
+use holdpoint_engine::{Engine, ProcessEngine, WorkerId};
 use holdpoint_gateway::Gateway;
-use holdpoint_model::UnixMs;
+use holdpoint_model::{UnixMs, container, image};
 use holdpoint_store::{Hint, Store, StoreOptions};
 use holdpoint_web::WebState;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -31,6 +33,7 @@ use tracing::{info, warn};
 
 pub use admin::{create_link, create_token, list_tokens, revoke_token};
 pub use place::ways_back;
+pub use sessions::Isolation;
 
 use crate::{
     config::Config,
@@ -58,6 +61,8 @@ pub struct Plan {
     pub cli: PathBuf,
     /// `PATH` for workers and sessions.
     pub path: String,
+    /// How to reach a container engine.
+    pub connect: ConnectOptions,
     /// The data folder goes when the control plane does: no worker may outlive it.
     pub is_passing: bool,
 }
@@ -73,6 +78,8 @@ pub struct Running {
     pub rehearsal: bool,
     /// Workers that were found alive.
     pub adopted: usize,
+    /// What is between sessions and this machine.
+    pub isolation: Isolation,
 }
 
 /// Why the control plane ended.
@@ -95,28 +102,31 @@ pub async fn run(plan: Plan, stop: CancellationToken, ready: impl FnOnce(&Runnin
     let address = SocketAddr::new(plan.config.host, plan.config.port);
     let listener = TcpListener::bind(address).await.map_err(|error| admin::cannot_listen(address, &error))?;
     let address = listener.local_addr()?;
-    let store = open(&plan.data).await?;
+    let budgets = Arc::new(plan.config.gateway.budgets.clone());
+    let store =
+        Store::open(&plan.data.database(), StoreOptions { budgets, ..StoreOptions::default() }).await?;
     place::same_as_before(&store, &plan.data).await?;
     let models = models::Models::new(&plan.config, &plan.data)?;
     // What is only tried out is nobody's business.
     let channels = if plan.is_passing { Vec::new() } else { plan.config.notify.channels()? };
     let rehearsal = models.rehearsal;
-    let control = control(&plan, store.clone(), address, rehearsal)?;
+    let chosen = sessions::choose(&plan).await?;
+    let control = control(&plan, store.clone(), address, rehearsal, chosen.engine)?;
     store.fail_open_calls("the control plane ended before the response was whole").await?;
 
     let gateway = Gateway::new(
         Arc::new(tickets::StoreTickets::new(control.clone(), models.default_script())),
         Arc::new(record::StoreRecorder::new(store.clone())),
         models.upstream,
-    );
+    )
+    .with_rates(plan.config.gateway.rates);
     tokio::spawn(forget_what_ended(store.hints(), gateway.clone()));
     let closing = CancellationToken::new();
     let url = local_url(address);
     let public = plan.config.base_url.clone().unwrap_or_else(|| url.clone());
+    let gateway_routes = Router::new().nest(GATEWAY_PATH, holdpoint_gateway::router(gateway.clone()));
     let web = WebState::new(control.clone(), &public).closing(closing.clone());
-    let router = Router::new()
-        .nest(GATEWAY_PATH, holdpoint_gateway::router(gateway.clone()))
-        .merge(holdpoint_web::router(web));
+    let router = gateway_routes.clone().merge(holdpoint_web::router(web));
 
     let (token, older) = people::terminal_token(&store).await?;
     plan.data.write_control(&ControlFile {
@@ -143,6 +153,15 @@ pub async fn run(plan: Plan, stop: CancellationToken, ready: impl FnOnce(&Runnin
             .await
         }
     });
+    if let Some(containers) = chosen.containers {
+        let (listener, closing) = (sessions::listen(&plan.data)?, closing.clone());
+        tokio::spawn(async move {
+            axum::serve(listener, gateway_routes)
+                .with_graceful_shutdown(async move { closing.cancelled().await })
+                .await
+        });
+        tokio::spawn(sessions::reap(containers));
+    }
     let mut reconciler = tokio::spawn({
         let control = control.clone();
         async move { control.run().await }
@@ -156,7 +175,7 @@ pub async fn run(plan: Plan, stop: CancellationToken, ready: impl FnOnce(&Runnin
         let (control, outlets) = (control.clone(), Outlets { channels, base_url: public });
         async move { control.announce(outlets).await }
     });
-    ready(&Running { url, first_link, rehearsal, adopted });
+    ready(&Running { url, first_link, rehearsal, adopted, isolation: chosen.isolation });
     let end = tokio::select! {
         end = asked_to_end() => end.map_err(Into::into),
         () = stop.cancelled() => Ok(End::Down),
@@ -203,7 +222,9 @@ pub async fn end_left_behind(plan: Plan) -> anyhow::Result<usize> {
     let _lock: DataLock = plan.data.lock()?;
     plan.data.remove_control();
     let store = open(&plan.data).await?;
-    let control = control(&plan, store.clone(), SocketAddr::new(plan.config.host, 0), false)?;
+    // Without its worker a container ends by itself; what is left of it goes with the next start.
+    let engine = Arc::new(ProcessEngine::new(PathBuf::new(), plan.path.clone()));
+    let control = control(&plan, store.clone(), SocketAddr::new(plan.config.host, 0), false, engine)?;
     let (mut ended, still_there) = control.end_all_workers().await?;
     store.close().await;
     // The log may know nothing of what outlived its worker.
@@ -211,7 +232,7 @@ pub async fn end_left_behind(plan: Plan) -> anyhow::Result<usize> {
     let unknown: HashSet<WorkerId> = left::of(&plan.data).into_iter().map(|left| left.worker).collect();
     for id in unknown.into_iter().filter(|id| !still_there.contains(id)) {
         match engine.end(id).await {
-            Ok(()) => ended += 1,
+            Ok(_) => ended += 1,
             Err(error) => warn!(worker = %id, %error, "failed to end what a worker left behind"),
         }
     }
@@ -222,18 +243,32 @@ async fn open(data: &DataDir) -> anyhow::Result<Store> {
     Ok(Store::open(&data.database(), StoreOptions::default()).await?)
 }
 
-fn control(plan: &Plan, store: Store, address: SocketAddr, rehearsal: bool) -> anyhow::Result<Control> {
-    let program = std::env::current_exe().context("failed to find our own program file")?;
+fn control(
+    plan: &Plan,
+    store: Store,
+    address: SocketAddr,
+    rehearsal: bool,
+    engine: Arc<dyn Engine>,
+) -> anyhow::Result<Control> {
     // Workers and sessions are on this machine, whatever address the panel is reached at.
     let loopback = SocketAddr::new(
         if address.ip().is_unspecified() { loopback_of(address) } else { address.ip() },
         address.port(),
     );
-    let mut environment = BTreeMap::from([("PATH".to_owned(), plan.path.clone())]);
+    // In a container the CLI and the way to the gateway are where the image and its first process have them.
+    let (cli, gateway, path) = match engine.bridge() {
+        Some(_) => (
+            image::CLI_PATH.into(),
+            format!("http://127.0.0.1:{}", container::GATEWAY_PORT),
+            container::PATH.to_owned(),
+        ),
+        None => (plan.cli.clone(), format!("http://{loopback}"), plan.path.clone()),
+    };
+    let mut environment = BTreeMap::from([("PATH".to_owned(), path)]);
     environment.insert("LANG".into(), "C.UTF-8".into());
     Ok(Control::new(ControlOptions {
         store,
-        engine: Arc::new(ProcessEngine::new(program, plan.path.clone())),
+        engine,
         agents: plan.config.agents.clone(),
         keep: plan.config.keep,
         layout: Layout::new(plan.data.root().to_owned()),
@@ -241,8 +276,8 @@ fn control(plan: &Plan, store: Store, address: SocketAddr, rehearsal: bool) -> a
         tokens: Tokens::new(secret::load_or_make(plan.data.root())?),
         max_sessions: usize::try_from(plan.config.max_sessions).unwrap_or(usize::MAX),
         worker_url: format!("ws://{loopback}/worker/link"),
-        gateway_url: format!("http://{loopback}{GATEWAY_PATH}"),
-        cli: plan.cli.clone(),
+        gateway_url: format!("{gateway}{GATEWAY_PATH}"),
+        cli,
         environment,
         rehearsal,
         now,

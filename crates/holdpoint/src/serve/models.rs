@@ -1,19 +1,18 @@
-//! Who answers model calls: the API, or a script.
+//! Who answers model calls: the API, or a script or cassette.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use holdpoint_gateway::{
-    Http, HttpSettings, Rehearsal, Script, Switch, Upstream,
+    Http, HttpSettings, ModelPattern, Rehearsal, Route, Source, Switch, Upstream, Upstreams,
     rehearsal::{Journal, TOUR},
 };
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::{config::Config, data::DataDir};
+use crate::{
+    config::{Config, Gateway},
+    data::DataDir,
+};
 
 /// The name of the built-in script.
 const TOUR_NAME: &str = "the built-in tour";
@@ -29,34 +28,30 @@ pub(super) struct Models {
 }
 
 impl Models {
-    /// Without an API key, or with a script set, a script answers every conversation; agents may
+    /// Without a key, or with a script set, a script answers every conversation; agents may
     /// bring scripts of their own in any case.
     pub(super) fn new(config: &Config, data: &DataDir) -> anyhow::Result<Self> {
-        let mut scripts: HashMap<String, Arc<Script>> = HashMap::new();
+        let mut scripts: HashMap<String, Source> = HashMap::new();
         let of_agents = config.agents.values().filter_map(|agent| agent.rehearsal.clone());
         for path in of_agents.chain(config.rehearsal.clone()) {
-            scripts.insert(name_of(&path), Arc::new(load(&path)?));
+            scripts.insert(name_of(&path), load(&path)?);
         }
-        let script = match (&config.rehearsal, &config.gateway.api_key) {
-            (Some(path), _) => Some(name_of(path)),
-            (None, None) => {
-                let tour = Script::parse(TOUR, TOUR_NAME).context("the built-in script")?;
-                scripts.insert(TOUR_NAME.to_owned(), Arc::new(tour));
+        let script = match &config.rehearsal {
+            Some(path) => Some(name_of(path)),
+            None if !config.gateway.has_model() => {
+                scripts.insert(
+                    TOUR_NAME.to_owned(),
+                    Source::parse(TOUR, TOUR_NAME).context("the built-in script")?,
+                );
                 Some(TOUR_NAME.to_owned())
             }
-            (None, Some(_)) => None,
+            None => None,
         };
         let journal = Journal::file(&data.root().join(JOURNAL_FILE))
             .context("failed to open the rehearsal's record")?;
         let rehearsal: Arc<dyn Upstream> = Arc::new(Rehearsal::new(scripts, journal));
-        let live: Option<Arc<dyn Upstream>> = match &config.gateway.api_key {
-            None => None,
-            Some(key) => Some(Arc::new(Http::new(HttpSettings {
-                base_url: config.gateway.upstream.clone(),
-                api_key: key.clone(),
-                proxy: config.gateway.proxy.as_ref().map(|proxy| proxy.expose_secret().to_owned()),
-            })?)),
-        };
+        // Where a script answers everybody, no key has to be there.
+        let live = if script.is_some() { None } else { Some(live(&config.gateway)?) };
         Ok(Self { upstream: Arc::new(Switch { live, rehearsal }), rehearsal: script.is_some(), script })
     }
 
@@ -71,7 +66,34 @@ pub(super) fn name_of(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn load(path: &PathBuf) -> anyhow::Result<Script> {
+/// The model, at one endpoint or several.
+fn live(gateway: &Gateway) -> anyhow::Result<Arc<dyn Upstream>> {
+    let route =
+        |name: &str, url: &str, key: SecretString, proxy: Option<&SecretString>, models: &[String]| {
+            let settings = HttpSettings {
+                base_url: url.to_owned(),
+                api_key: key,
+                proxy: proxy.map(|proxy| proxy.expose_secret().to_owned()),
+            };
+            let upstream =
+                Http::new(settings).with_context(|| format!("failed to set up the upstream `{name}`"))?;
+            let models: Result<_, String> = models.iter().map(|model| ModelPattern::new(model)).collect();
+            let models = models.map_err(anyhow::Error::msg)?;
+            anyhow::Ok(Route { name: name.to_owned(), models, upstream: Arc::new(upstream) })
+        };
+    let mut routes = Vec::new();
+    for upstream in &gateway.upstreams {
+        let key = upstream.api_key()?;
+        routes.push(route(&upstream.name, &upstream.url, key, upstream.proxy.as_ref(), &upstream.models)?);
+    }
+    if let (true, Some(key)) = (routes.is_empty(), &gateway.api_key) {
+        let all = ["*".to_owned()];
+        routes.push(route("upstream", &gateway.upstream, key.clone(), gateway.proxy.as_ref(), &all)?);
+    }
+    Ok(Arc::new(Upstreams::new(routes)))
+}
+
+fn load(path: &Path) -> anyhow::Result<Source> {
     let text = std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
-    Ok(Script::parse(&text, &name_of(path))?)
+    Ok(Source::parse(&text, &name_of(path))?)
 }

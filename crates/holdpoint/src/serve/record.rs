@@ -26,6 +26,7 @@ impl StoreRecorder {
             request_digest: call.request_digest,
             model: call.model,
             reserved_micros: call.reserved_micros,
+            asked: json(&call.asked)?,
         };
         self.store.begin_call(begun).await.map_err(refused)
     }

@@ -33,6 +33,7 @@ impl StoreTickets {
             execution: id.execution,
             incarnation: id.incarnation,
             rehearsal_script: own.or_else(|| self.script.clone()),
+            place: self.control.folder(id.execution).display().to_string(),
         }))
     }
 }

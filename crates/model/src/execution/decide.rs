@@ -4,8 +4,8 @@ use crate::command::{Command, DecideCtx, Gone, Refusal};
 use crate::event::{Created, Event, EventBody, Grant, Level, Message, Problem, SendMode};
 use crate::hold::{Answer, Decision, DecisionRequest, Scope, Subject};
 use crate::{
-    Actor, DecisionId, Digest, Execution, GrantId, Hold, HoldId, HoldKind, HoldState, Incarnation, MessageId,
-    UnixMs,
+    Actor, BudgetUse, DecisionId, Digest, Execution, GrantId, Hold, HoldId, HoldKind, HoldState, Incarnation,
+    MessageId, UnixMs,
 };
 
 use super::MAX_LOSSES_IN_A_ROW;
@@ -114,6 +114,14 @@ impl Execution {
                     call.cost_micros = 0;
                 }
                 Ok(vec![EventBody::ModelCall(call)])
+            }
+            // That the log has the event is what makes it one warning: it is decided on the state that the
+            // log makes, in the transaction that settles the call.
+            Command::BudgetsUsed(budgets) => {
+                let known =
+                    |used: &BudgetUse| self.budgets_warned.iter().any(|warned| warned.is_same_period(used));
+                let nearly = budgets.into_iter().filter(|used| used.is_nearly_used() && !known(used));
+                Ok(nearly.map(EventBody::BudgetWarning).collect())
             }
             Command::CheckpointTaken(checkpoint) => {
                 if checkpoint.at != self.seq {

@@ -52,6 +52,7 @@ impl Execution {
             background: 0,
             files_seq: None,
             checkpoint_seq: None,
+            budgets_warned: Vec::new(),
             forked_from,
         })
     }
@@ -180,6 +181,10 @@ impl Execution {
                 }
                 self.totals.tokens.add(&call.tokens);
                 self.totals.cost_micros += call.cost_micros;
+            }
+            EventBody::BudgetWarning(used) => {
+                self.budgets_warned.retain(|warned| !warned.is_same_budget(used));
+                self.budgets_warned.push(used.clone());
             }
             EventBody::TurnEnded(result) => {
                 self.losses_in_a_row = 0;

@@ -1,6 +1,6 @@
 //! What a worker's fact leads to.
 
-use crate::command::{BUDGET_USED_UP, DecideCtx, Refusal};
+use crate::command::{DecideCtx, Refusal, over_budget};
 use crate::event::{EventBody, Problem, TurnResult};
 use crate::hold::{Answer, Subject};
 use crate::wire::Fact;
@@ -207,10 +207,10 @@ impl Execution {
                 _ => EventBody::HoldCancelled { hold: hold.id, reason: "the turn ended".into() },
             })
             .collect();
-        // A used-up budget comes back as a 403, too; a person may go on when it was raised.
+        // A used-up budget comes back as a 403, too; a person may go on when it was raised or begins anew.
         let hopeless = matches!(result.api_status, Some(401 | 403))
             && self.totals.turns == 0
-            && !result.text.contains(BUDGET_USED_UP);
+            && over_budget(&result.text).is_none();
         let error = hopeless.then(|| problem_of(&result));
         events.push(EventBody::TurnEnded(result));
         if let Some(error) = error.filter(|_| self.messages.is_empty()) {
@@ -254,7 +254,8 @@ impl Execution {
         let caution = if lost_background {
             Some("Tasks that ran in the background ended with their worker. Reply to go on.".to_owned())
         } else if !last.ok && !last.interrupted {
-            Some(format!("The turn ended with an error: {} Reply to try again.", sentence(&last.text)))
+            let said = over_budget(&last.text).map_or(last.text.as_str(), |(_, message)| message);
+            Some(format!("The turn ended with an error: {} Reply to try again.", sentence(said)))
         } else {
             None
         };
@@ -302,9 +303,12 @@ fn after_the_end(fact: Fact) -> Vec<EventBody> {
     passed_on(fact)
 }
 
+/// Characters of an error that a hold quotes: enough for whatever Holdpoint itself says.
+const CAUTION_CHARS: usize = 500;
+
 fn sentence(text: &str) -> String {
     let text = text.trim();
-    let mut short: String = text.chars().take(300).collect();
+    let mut short: String = text.chars().take(CAUTION_CHARS).collect();
     if short.len() < text.len() {
         short.push('…');
     }
@@ -325,12 +329,15 @@ fn background_lost() -> Problem {
 
 fn problem_of(result: &TurnResult) -> Problem {
     let detail: String = result.text.chars().take(2_000).collect();
+    if let Some((title, message)) = over_budget(&result.text) {
+        return Problem {
+            code: "budget_limit".into(),
+            title: title.into(),
+            detail: message.into(),
+            hint: "The transcript and the files are kept; start the conversation again once the budget allows it.".into(),
+        };
+    }
     let (code, title, hint) = match result.api_status {
-        _ if result.text.contains(BUDGET_USED_UP) => (
-            "budget_limit",
-            BUDGET_USED_UP,
-            "The transcript and the files are kept. Raise the agent's `budget_usd` in `holdpoint.toml` if it is too tight, then start the conversation again.",
-        ),
         Some(401) => (
             "invalid_key",
             "the model's API refused the key",

@@ -19,13 +19,12 @@ use serde_json::Value;
 pub use decide::create;
 pub use next::Need;
 
-use crate::command::Refusal;
 use crate::event::{ForkedFrom, Grant, Message, Problem, TurnResult};
 use crate::hold::{Answer, Subject};
 use crate::pricing::Tokens;
 use crate::{
-    Actor, AgentDef, ExecutionId, Hold, HoldId, HoldKind, HoldState, Incarnation, Rule, Seq, SessionId,
-    UnixMs, WorkerSeq,
+    Actor, AgentDef, BudgetUse, ExecutionId, Hold, HoldId, HoldKind, HoldState, Incarnation, Rule, Seq,
+    SessionId, UnixMs, WorkerSeq,
 };
 
 /// Workers lost in a row, without progress between, after which an execution fails rather than tries again.
@@ -174,6 +173,9 @@ pub struct Execution {
     /// The event of the newest checkpoint.
     #[serde(default)]
     pub checkpoint_seq: Option<Seq>,
+    /// Budgets that people were warned of, each with the last period in which they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets_warned: Vec<BudgetUse>,
     /// Where it branched off from another conversation, if it did.
     #[serde(default)]
     pub forked_from: Option<ForkedFrom>,
@@ -274,23 +276,6 @@ impl Execution {
     #[must_use]
     pub fn grant_for(&self, subject: &Subject) -> Option<&Grant> {
         self.grants.iter().find(|grant| subject.is_of(&grant.rule))
-    }
-
-    /// Whether a model call fits into the budget. A script costs nothing.
-    ///
-    /// # Errors
-    /// [`Refusal::OverBudget`]; the call must not be made then.
-    pub fn affords(&self, call_micros: u64, set_aside_micros: u64) -> Result<(), Refusal> {
-        let Some(budget) = self.definition.limits.budget_usd.filter(|_| !self.rehearsal) else {
-            return Ok(());
-        };
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let budget_micros = (budget.max(0.0) * 1e6) as u64;
-        let spent_micros = self.totals.cost_micros.saturating_add(set_aside_micros);
-        if spent_micros.saturating_add(call_micros) <= budget_micros {
-            return Ok(());
-        }
-        Err(Refusal::OverBudget { budget_micros, spent_micros, call_micros })
     }
 
     /// Whether this decision may be handed over again after a loss: policy says so of what was released,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use holdpoint_model::event::Created;
 use holdpoint_model::execution::create;
 use holdpoint_model::{
-    Command, DecideCtx, Event, Execution, ExecutionId, Incarnation, Refusal, Status, UnixMs, WorkerSeq,
+    Budgets, Command, DecideCtx, Event, Execution, ExecutionId, Incarnation, Refusal, Status, UnixMs,
+    WorkerSeq,
 };
 use sqlx::{Connection as _, SqliteConnection};
 
@@ -100,6 +101,10 @@ impl Tx {
 
     pub(crate) fn now(&self) -> UnixMs {
         self.options.clock.now()
+    }
+
+    pub(crate) fn budgets(&self) -> Arc<Budgets> {
+        Arc::clone(&self.options.budgets)
     }
 
     pub(crate) fn fresh_id(&self) -> uuid::Uuid {

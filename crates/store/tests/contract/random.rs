@@ -219,6 +219,7 @@ pub(crate) fn new_call(execution: ExecutionId, incarnation: u32) -> NewCall {
         request_digest: "sha256:0".into(),
         model: "opus".into(),
         reserved_micros: 50,
+        asked: json!({"said": ["do it"]}),
     }
 }
 

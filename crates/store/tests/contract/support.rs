@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use holdpoint_model::event::{AssistantBlock, Block, Created, Level, ToolResult, TurnResult};
 use holdpoint_model::wire::{Fact, NumberedFact};
 use holdpoint_model::{
-    Actor, AgentDef, Channel, Command, DecisionRequest, Event, Execution, ExecutionId, HoldId, Incarnation,
-    Refusal, SessionId, UnixMs, UserId, WorkerSeq,
+    Actor, AgentDef, Budgets, Channel, Command, DecisionRequest, Event, Execution, ExecutionId, HoldId,
+    Incarnation, Refusal, SessionId, UnixMs, UserId, WorkerSeq,
 };
 use holdpoint_store::{Applied, ApplyError, CreateOutcome, Store, StoreOptions};
 use serde_json::json;
@@ -66,6 +66,12 @@ impl Bench {
 /// The one way in which the suite opens a store: another database joins here.
 pub(crate) async fn open(path: &Path, clock: &TestClock) -> Store {
     Store::open(path, options(clock)).await.expect("open")
+}
+
+/// The same with budgets that conversations share.
+pub(crate) async fn open_with(path: &Path, clock: &TestClock, budgets: &Budgets) -> Store {
+    let options = StoreOptions { budgets: Arc::new(budgets.clone()), ..options(clock) };
+    Store::open(path, options).await.expect("open")
 }
 
 pub(crate) fn options(clock: &TestClock) -> StoreOptions {

@@ -1,6 +1,7 @@
 //! The HTTP API, `/v1`. One endpoint, one file. Scripts rely on it: extend, and keep.
 
 mod agents;
+mod calls;
 mod commands;
 mod decision;
 mod deletions;
@@ -43,6 +44,7 @@ pub(crate) fn routes() -> Router<WebState> {
         .route("/v1/executions", get(executions::executions).post(start::start))
         .route("/v1/executions/{id}", get(execution::execution))
         .route("/v1/executions/{id}/events", get(events::events))
+        .route("/v1/executions/{id}/calls", get(calls::calls))
         .route("/v1/executions/{id}/messages", post(messages::messages))
         .route("/v1/executions/{id}/interrupt", post(commands::interrupt))
         .route("/v1/executions/{id}/cancel", post(commands::cancel))

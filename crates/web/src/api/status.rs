@@ -9,6 +9,7 @@ pub(super) async fn status(State(state): State<WebState>, caller: Caller) -> Res
     let mut view = json!({
         "version": &*state.version,
         "rehearsal": state.control.rehearsal(),
+        "isolated": state.control.isolates(),
     });
     // Counts over everybody's conversations are for those who may see them.
     if caller.sees_only().is_none() {

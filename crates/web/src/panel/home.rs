@@ -26,6 +26,7 @@ pub(super) async fn home(
         main #main .wide {
             h1 { "Start a conversation" }
             @if state.control.rehearsal() { (super::parts::facts::rehearsal()) }
+            @if !state.control.isolates() { (super::parts::facts::not_isolated()) }
             (agents(&state, &caller))
             section #recent data-refresh {
                 @if !recent.is_empty() {

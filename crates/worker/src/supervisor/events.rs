@@ -38,6 +38,7 @@ impl Supervisor {
                 }
             }
             Event::UserFrame(frame) => {
+                self.tell_notes()?;
                 for result in facts::tool_results(&frame) {
                     self.asks.remove(&result.tool_use_id);
                     if !self.spec.known_results.contains_key(&result.tool_use_id) {

@@ -30,6 +30,7 @@ use crate::{
     files::Collector,
     journal::Journal,
     link::{self, FromLink},
+    notes::Notes,
     session,
 };
 
@@ -71,6 +72,7 @@ struct Supervisor {
     spec: WorkerSpec,
     journal: Journal,
     collector: Collector,
+    notes: Notes,
     seq: u64,
     /// Facts that the control plane has not committed yet.
     unacked: VecDeque<NumberedFact>,
@@ -125,6 +127,7 @@ pub(crate) async fn supervise(spec: WorkerSpec) -> anyhow::Result<()> {
     let mut supervisor = Supervisor {
         journal,
         collector: Collector::new(spec.workspace.clone(), spec.exclude.clone()),
+        notes: Notes::of(&spec),
         seq: 0,
         unacked: VecDeque::new(),
         sent: 0,
@@ -195,6 +198,7 @@ impl Supervisor {
                 },
                 _ = renew.tick() => {
                     self.send(Up::Renew);
+                    self.tell_notes()?;
                     Next::GoOn
                 }
                 () = tokio::time::sleep_until(lease_margin) => {
@@ -213,6 +217,7 @@ impl Supervisor {
                 break next;
             }
         };
+        self.tell_notes()?;
         match next {
             Next::Close => {
                 handle.close(Close::interrupting(CLOSE_WITHIN)).await;
@@ -272,6 +277,14 @@ impl Supervisor {
     /// in the log: not for ever.
     fn another_may_do_better(&self) -> bool {
         self.spec.losses < MOST_TRIES
+    }
+
+    /// What the container's limits did, where there is one.
+    fn tell_notes(&mut self) -> anyhow::Result<()> {
+        for note in self.notes.news()? {
+            self.tell(Fact::Notice { level: Level::Warning, text: note.told(&self.spec.container) })?;
+        }
+        Ok(())
     }
 
     fn rests_at(&self) -> Option<Instant> {

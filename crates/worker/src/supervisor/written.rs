@@ -3,7 +3,7 @@
 
 use std::{path::Path, time::Duration};
 
-use holdpoint_claude::transcript::{self, Transcript};
+use holdpoint_claude::transcript;
 use tokio::time::Instant;
 use tracing::warn;
 use uuid::Uuid;
@@ -36,8 +36,8 @@ impl Supervisor {
 }
 
 fn holds(config: &Path, session: Uuid, said: Uuid) -> bool {
-    let Some(path) = transcript::find(config, session) else { return false };
-    match Transcript::read(&path) {
+    let Some(file) = transcript::find(config, session) else { return false };
+    match file.read() {
         Ok(mut transcript) => {
             transcript.straighten();
             transcript.contains(said)

@@ -3,12 +3,12 @@
 use rstest::rstest;
 
 use super::*;
-use crate::command::BUDGET_USED_UP;
+use crate::budget::{Span, Whose};
 use crate::event::{Level, ModelCall, Problem, SendMode, TurnResult};
 use crate::execution::Outcome;
 use crate::hold::Scope;
 use crate::pricing::Tokens;
-use crate::{CallId, Completion, HoldKind, Policy, Residency, Rule, Status};
+use crate::{BudgetUse, CallId, Completion, HoldKind, Policy, Residency, Rule, Status};
 
 fn problem() -> Problem {
     Problem { code: "x".into(), title: "it broke".into(), detail: String::new(), hint: String::new() }
@@ -271,45 +271,42 @@ fn one_worker_at_a_time_and_one_release_at_a_time() {
     assert_eq!(run.hold_of("a").kind, HoldKind::Tool);
 }
 
-#[rstest]
-#[case::fits(60, 0, 40, false, true)]
-#[case::spent(60, 0, 41, false, false)]
-#[case::set_aside(50, 10, 41, false, false)]
-#[case::a_script_costs_nothing(1_000, 1_000, 1_000, true, true)]
-fn a_call_must_fit_into_the_budget(
-    #[case] spent: u64,
-    #[case] set_aside: u64,
-    #[case] call: u64,
-    #[case] rehearsal: bool,
-    #[case] fits: bool,
-) {
-    let mut definition = AgentDef::builtin();
-    definition.limits.budget_usd = Some(0.000_1);
-    let mut run = Run::working(definition);
-    run.does(Command::ModelCall(model_call(spent)));
-    run.execution.rehearsal = rehearsal;
-    assert_eq!(run.execution.affords(call, set_aside).is_ok(), fits);
-}
-
 /// The bug this stands for: a used-up budget was told as a key without permission.
 #[test]
 fn a_used_up_budget_is_told_as_one() {
-    let over = Refusal::OverBudget { budget_micros: 1, spent_micros: 1, call_micros: 1 }.to_string();
-    let refused = || Fact::TurnEnded(TurnResult { api_status: Some(403), text: over.clone(), ..turn(false) });
+    let used = BudgetUse {
+        whose: Whose::Agent,
+        span: Span::Day,
+        name: "claude".into(),
+        budget_micros: 20_000_000,
+        spent_micros: 19_900_000,
+        resets_at: Span::Day.ends_at(0),
+    };
+    let over = Refusal::OverBudget { used: Box::new(used), set_aside_micros: 0, call_micros: 600_000 };
+    let text = format!("API Error: 403 {{\"error\":{{\"message\":\"{over}\"}}}}");
+    let refused = || Fact::TurnEnded(TurnResult { api_status: Some(403), text: text.clone(), ..turn(false) });
     let mut run = Run::working(AgentDef::builtin());
     run.fact(refused());
     run.fact(Fact::Idle);
-    let caution = run.execution.reply_hold().and_then(|hold| hold.subject.caution.clone());
-    assert!(caution.is_some_and(|caution| caution.contains(BUDGET_USED_UP)));
+    let caution =
+        run.execution.reply_hold().and_then(|hold| hold.subject.caution.clone()).expect("a caution");
+    assert_eq!(
+        caution,
+        "The turn ended with an error: the daily budget of the agent `claude` is used up: it is $20.00, $19.90 is spent, \
+         $0.00 is set aside for calls under way, and the next call may cost up to $0.60. It begins anew at 1970-01-02 \
+         00:00 UTC; to go on before, raise `budget_per_day_usd` in [agents.claude.limits] of holdpoint.toml and restart \
+         Holdpoint. Reply to try again."
+    );
 
     let mut run = Run::working(AgentDef { completion: Completion::Auto, ..AgentDef::builtin() });
     run.fact(refused());
     run.fact(Fact::Idle);
-    assert!(
-        matches!(&run.execution.outcome, Some(Outcome::Failed { error }) if error.code == "budget_limit"),
-        "{:?}",
-        run.execution.outcome
-    );
+    let Some(Outcome::Failed { error }) = &run.execution.outcome else {
+        panic!("{:?}", run.execution.outcome)
+    };
+    assert_eq!(error.code, "budget_limit");
+    assert_eq!(error.title, "the daily budget of the agent `claude` is used up");
+    assert!(error.detail.ends_with("restart Holdpoint."), "{error:?}");
 }
 
 /// The bug this stands for: a person's edit of a repeatable call was handed over again after a loss,

@@ -62,6 +62,16 @@ pub(in crate::panel) fn rehearsal() -> Markup {
     }
 }
 
+/// That nothing is between sessions and the machine.
+pub(in crate::panel) fn not_isolated() -> Markup {
+    html! {
+        p #not-isolated .banner {
+            strong { "Not isolated. " }
+            "Sessions run as processes of the operator's user and can read and change what that user can. Run only agents you trust."
+        }
+    }
+}
+
 /// Why nothing happens yet.
 pub(in crate::panel) fn queue(reason: Option<&str>) -> Markup {
     html! {

@@ -215,6 +215,7 @@ impl Timeline {
             EventBody::Notice { level, text } => {
                 self.say(event, *level, text.clone(), *level == Level::Info, parts);
             }
+            EventBody::BudgetWarning(used) => self.say(event, Level::Warning, used.to_string(), false, parts),
             EventBody::InterruptRequested { by } => {
                 self.say(event, Level::Info, format!("{} interrupted the agent.", by.name), false, parts);
             }

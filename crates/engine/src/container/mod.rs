@@ -1,0 +1,284 @@
+//! The `container` engine: the session of each worker is in a container of its own, in Podman or Docker.
+//!
+//! The worker itself stays outside, as a process of the operator (`process`), with its token and journal. It
+//! reaches the session over a socket in its run folder (`holdpoint_bridge`), so neither needs the container
+//! engine once the container has started: that may restart, or end with the control plane that served it.
+
+mod explain;
+mod idmap;
+mod settings;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bollard::{
+    errors::Error,
+    query_parameters::{
+        CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    },
+};
+use holdpoint_containers::{Containers, Kind};
+use tokio::sync::broadcast;
+
+use crate::{Boxed, BridgeSide, Engine, EngineError, ProcessEngine, StartWorker, WorkerId};
+use explain::{Attempt, explain};
+use idmap::Mapping;
+use settings::{Bounds, Plan, User, body, name, shared};
+
+pub use settings::{LABEL_DATA, LABEL_WORKER};
+
+/// The name of the folder in a worker's run folder that its container sees.
+pub const SESSION_FOLDER: &str = "session";
+
+/// Where things are.
+#[derive(Clone, Debug)]
+pub struct ContainerOptions {
+    /// The `holdpoint` program, for workers and their bridges.
+    pub program: PathBuf,
+    /// `PATH` of workers.
+    pub path: String,
+    /// The data folder: containers are labelled with it.
+    pub data: PathBuf,
+    /// The folder with the gateway's socket.
+    pub gateway_dir: PathBuf,
+    /// A folder for mounts, outside of the data folder: whoever deletes there must not reach through them.
+    pub mounts: PathBuf,
+    /// The image of agents that name none.
+    pub image: String,
+}
+
+/// Starts workers as processes and their sessions in containers.
+#[derive(Debug)]
+pub struct ContainerEngine {
+    processes: ProcessEngine,
+    containers: Arc<Containers>,
+    bounds: Bounds,
+    operator: (u32, u32),
+    options: ContainerOptions,
+}
+
+impl ContainerEngine {
+    /// Over a connected engine.
+    ///
+    /// # Errors
+    /// When it does not say what it can do.
+    pub async fn new(containers: Arc<Containers>, options: ContainerOptions) -> Result<Self, EngineError> {
+        let attempt = Attempt { kind: containers.kind(), image: &options.image };
+        let info = containers.client().info().await.map_err(|error| explain(&error, &attempt))?;
+        let bounds = Bounds {
+            memory: info.memory_limit.unwrap_or(false),
+            processes: info.pids_limit.unwrap_or(false),
+            cpus: info.cpu_cfs_quota.unwrap_or(false),
+        };
+        Ok(Self {
+            processes: ProcessEngine::new(options.program.clone(), options.path.clone()),
+            bounds,
+            operator: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+            containers,
+            options,
+        })
+    }
+
+    /// What kind of engine it is, and its version.
+    #[must_use]
+    pub fn containers(&self) -> &Containers {
+        &self.containers
+    }
+
+    /// What the engine cannot bound on this machine, in words: `memory`, `processes`, `processors`.
+    #[must_use]
+    pub fn unbounded(&self) -> Vec<&'static str> {
+        let Bounds { memory, processes, cpus } = self.bounds;
+        [(memory, "memory"), (processes, "processes"), (cpus, "processors")]
+            .into_iter()
+            .filter(|(bounded, _)| !bounded)
+            .map(|(_, what)| what)
+            .collect()
+    }
+
+    /// Removes containers of this data folder whose worker is gone: nobody would ever talk to them again.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub async fn reap(&self) -> Result<usize, EngineError> {
+        let label = format!("{LABEL_DATA}={}", self.options.data.display());
+        let filters = std::collections::HashMap::from([("label", vec![label])]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        self.ensure().await?;
+        let found = self.containers.client().list_containers(Some(options)).await;
+        let found = found.map_err(|error| self.explain(&error, &self.options.image))?;
+        let mut ids: Vec<WorkerId> = found
+            .into_iter()
+            .filter_map(|container| container.labels?.get(LABEL_WORKER)?.parse().ok())
+            .collect();
+        ids.extend(self.mounted());
+        ids.sort_by_key(ToString::to_string);
+        ids.dedup();
+        let alive = self.processes.alive(&ids).await?;
+        let mut reaped = 0;
+        for id in ids.into_iter().filter(|id| !alive.contains(id)) {
+            self.end(id).await?;
+            reaped += 1;
+        }
+        Ok(reaped)
+    }
+
+    async fn start(&self, start: StartWorker) -> Result<(), EngineError> {
+        self.ensure().await?;
+        let id = start.id;
+        let def = &start.container;
+        let image = def.image.as_deref().unwrap_or(&self.options.image);
+        let session = start.run_dir.join(SESSION_FOLDER);
+        make_private(&session)?;
+        let (uid, gid) = self.operator;
+        let user = User::of(self.containers.kind(), uid, gid, id);
+        let mut shared =
+            shared(&start.workspace, &start.home, &session, &self.options.gateway_dir, &start.read_only);
+        if let User::Mapped { uid } = user {
+            let (mounts, sources) = (self.mounts_of(id), shared.clone());
+            let mapped = tokio::task::spawn_blocking(move || -> io::Result<Vec<PathBuf>> {
+                idmap::unmount_all(&mounts)?;
+                make_private_io(&mounts)?;
+                let mapping = Mapping::own_to(uid)?;
+                let mount = |(n, shared): (usize, &settings::Shared)| {
+                    let target = mounts.join(n.to_string());
+                    mapping.mount(&shared.source, &target).map(|()| target)
+                };
+                sources.iter().enumerate().map(mount).collect()
+            });
+            let mapped = mapped.await.map_err(io::Error::other).flatten().map_err(|error| {
+                EngineError::Container {
+                    why: "the session's folders could not be mounted with the ids of an unprivileged user".into(),
+                    next: "run Holdpoint as an ordinary user with rootless Podman, or use Linux 5.12 and ext4, xfs or btrfs".into(),
+                    said: error.to_string(),
+                }
+            })?;
+            for (shared, source) in shared.iter_mut().zip(mapped) {
+                shared.source = source;
+            }
+        }
+        let body = body(&Plan {
+            id,
+            data: &self.options.data,
+            image,
+            def,
+            user,
+            bounds: self.bounds,
+            shared: &shared,
+        });
+        let client = self.containers.client();
+        let name = name(id);
+        let create = || CreateContainerOptionsBuilder::default().name(&name).build();
+        let mut created = client.create_container(Some(create()), body.clone()).await;
+        if matches!(created, Err(Error::DockerResponseServerError { status_code: 409, .. })) {
+            // An attempt that was cut short left one of this name, which nobody talks to.
+            self.remove(id).await?;
+            created = client.create_container(Some(create()), body).await;
+        }
+        created.map_err(|error| self.explain(&error, image))?;
+        client.start_container(&name, None).await.map_err(|error| self.explain(&error, image))?;
+        self.processes.start(start).await
+    }
+
+    async fn end(&self, id: WorkerId) -> Result<Option<String>, EngineError> {
+        self.processes.end(id).await?;
+        self.ensure().await?;
+        let how = self.how_it_ended(id).await;
+        self.remove(id).await?;
+        let mounts = self.mounts_of(id);
+        let unmounted = tokio::task::spawn_blocking(move || idmap::unmount_all(&mounts)).await;
+        unmounted.map_err(io::Error::other).flatten().map_err(EngineError::Look)?;
+        Ok(how)
+    }
+
+    /// What a dead container's engine knows about its death.
+    async fn how_it_ended(&self, id: WorkerId) -> Option<String> {
+        let state = self.containers.client().inspect_container(&name(id), None).await.ok()?.state?;
+        if state.running == Some(true) {
+            return None;
+        }
+        if state.oom_killed == Some(true) {
+            return Some("its container had used up its memory (the agent's `container.memory`)".into());
+        }
+        state.exit_code.filter(|code| *code != 0).map(|code| format!("its container ended with code {code}"))
+    }
+
+    async fn remove(&self, id: WorkerId) -> Result<(), EngineError> {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        match self.containers.client().remove_container(&name(id), Some(options)).await {
+            Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+            Err(error) => Err(self.explain(&error, &self.options.image)),
+        }
+    }
+
+    /// A Podman that is served for us may have gone.
+    async fn ensure(&self) -> Result<(), EngineError> {
+        self.containers.ensure().await.map_err(|error| EngineError::Container {
+            why: format!("{} cannot be reached any more", self.containers.kind()),
+            next: "podman info".into(),
+            said: error.to_string(),
+        })
+    }
+
+    fn explain(&self, error: &Error, image: &str) -> EngineError {
+        explain(error, &Attempt { kind: self.containers.kind(), image })
+    }
+
+    fn mounts_of(&self, id: WorkerId) -> PathBuf {
+        self.options.mounts.join(name(id))
+    }
+
+    /// Workers that have mounts.
+    fn mounted(&self) -> Vec<WorkerId> {
+        let entries = std::fs::read_dir(&self.options.mounts).into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| {
+                let name = entry.file_name().into_string().ok()?;
+                let (execution, incarnation) = name.strip_prefix("holdpoint-")?.rsplit_once('-')?;
+                format!("{execution}/{incarnation}").parse().ok()
+            })
+            .collect()
+    }
+}
+
+fn make_private(folder: &Path) -> Result<(), EngineError> {
+    make_private_io(folder).map_err(|source| EngineError::Prepare { path: folder.to_owned(), source })
+}
+
+fn make_private_io(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+impl Engine for ContainerEngine {
+    fn name(&self) -> &'static str {
+        match self.containers.kind() {
+            Kind::RootlessPodman | Kind::RootfulPodman => "podman",
+            Kind::Docker => "docker",
+        }
+    }
+
+    fn start(&self, start: StartWorker) -> Boxed<'_, Result<(), EngineError>> {
+        Box::pin(self.start(start))
+    }
+
+    fn alive<'a>(&'a self, ids: &'a [WorkerId]) -> Boxed<'a, Result<Vec<WorkerId>, EngineError>> {
+        // A worker ends when its container does, so it is enough to look for workers.
+        self.processes.alive(ids)
+    }
+
+    fn end(&self, id: WorkerId) -> Boxed<'_, Result<Option<String>, EngineError>> {
+        Box::pin(self.end(id))
+    }
+
+    fn exits(&self) -> broadcast::Receiver<WorkerId> {
+        Engine::exits(&self.processes)
+    }
+
+    fn bridge(&self) -> Option<BridgeSide> {
+        Some(BridgeSide { program: self.options.program.clone(), bounds_memory: self.bounds.memory })
+    }
+}

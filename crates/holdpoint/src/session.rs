@@ -1,0 +1,54 @@
+//! The two processes between a worker and its session in a container: what they are told, and their runtimes.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use holdpoint_bridge::{BridgeOptions, InsideOptions, Launch};
+use holdpoint_model::container::{GATEWAY_DIR, GATEWAY_PORT, SESSION_DIR};
+use tokio::runtime::Builder;
+
+use crate::{
+    cli::{BridgeArgs, InsideArgs},
+    env,
+};
+
+/// Stands for the CLI outside: its arguments, environment, working directory and stdio are the CLI's.
+///
+/// # Errors
+/// When the CLI could not be started inside.
+pub fn bridge(args: BridgeArgs) -> anyhow::Result<ExitCode> {
+    let (program, rest) = args.program.split_first().context("no program")?;
+    let cwd = std::env::current_dir()?.into_os_string().into_string();
+    let launch = Launch {
+        program: program.clone(),
+        args: rest.to_vec(),
+        env: env::whole(),
+        cwd: cwd.ok().context("the working directory's name is no text")?,
+        writable: args.writable,
+        memory_bytes: args.memory_bytes,
+    };
+    let options = BridgeOptions { folder: args.folder, notes: args.notes, launch };
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let code = runtime.block_on(holdpoint_bridge::bridge(options));
+    // A thread still waits for stdin.
+    runtime.shutdown_background();
+    Ok(ExitCode::from(u8::try_from(code?).unwrap_or(u8::MAX)))
+}
+
+/// Is the first process inside.
+///
+/// # Errors
+/// When there is no worker outside, or the CLI could not be started.
+pub fn inside(args: &InsideArgs) -> anyhow::Result<ExitCode> {
+    let options = InsideOptions {
+        session: SESSION_DIR.into(),
+        gateway: GATEWAY_DIR.into(),
+        port: GATEWAY_PORT,
+        program_alone: args.cli_alone,
+    };
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(holdpoint_bridge::inside(options));
+    // What else runs inside ends with the first process.
+    runtime.shutdown_background();
+    ended.map(|()| ExitCode::SUCCESS)
+}
