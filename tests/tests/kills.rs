@@ -238,3 +238,109 @@ async fn everything_killed_at_once_and_started_again() -> anyhow::Result<()> {
     verify(&server, &id, &["one", "two", "three"], 2).await?;
     Ok(())
 }
+
+fn transcript_of(server: &Server, id: &str) -> anyhow::Result<std::path::PathBuf> {
+    let projects = server.data.join("executions").join(id).join("home/.claude/projects");
+    let files = std::fs::read_dir(projects)?.flatten().flat_map(|folder| std::fs::read_dir(folder.path()));
+    let mut paths = files.flatten().flatten().map(|file| file.path());
+    let found = paths.find(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+    found.ok_or_else(|| anyhow::anyhow!("no transcript"))
+}
+
+fn rows(path: &std::path::Path) -> anyhow::Result<Vec<Value>> {
+    let text = std::fs::read_to_string(path)?;
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+fn write_rows(path: &std::path::Path, rows: &[Value]) -> anyhow::Result<()> {
+    let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    Ok(std::fs::write(path, lines)?)
+}
+
+/// Waits until the session has its ask on disk, then ends it.
+async fn kill_at_written_ask(server: &Server, id: &str) -> anyhow::Result<std::path::PathBuf> {
+    let deadline = std::time::Instant::now() + holdpoint_tests::PATIENCE;
+    loop {
+        if let Ok(path) = transcript_of(server, id)
+            && rows(&path)?.iter().any(|row| row["message"]["content"][0]["type"] == "tool_use")
+        {
+            kill_session(id);
+            server.until(id, "the loss", |execution| execution["residency"] == "lost").await?;
+            return Ok(path);
+        }
+        anyhow::ensure!(std::time::Instant::now() < deadline, "the ask is never written");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What the CLI leaves when it is killed before the model has answered its call for the rest of a turn: alone
+/// it takes that for a turn that is over, and does nothing.
+#[tokio::test]
+async fn killed_behind_the_clis_own_words_the_turn_goes_on() -> anyhow::Result<()> {
+    let server = Server::start(Setup::script(SCRIPT)).await?;
+    let id = server.ask("claude", "one ask").await?;
+    let hold = server.hold(&id, "tool", &[]).await?;
+    let path = kill_at_written_ask(&server, &id).await?;
+    let mut lines = rows(&path)?;
+    let first = lines.iter().find(|row| row["type"] == "assistant").cloned().unwrap_or_default();
+    let mut own = first.clone();
+    own["type"] = json!("user");
+    own["isMeta"] = json!(true);
+    own["uuid"] = json!("00000000-0000-4000-8000-00000000c001");
+    own["message"] =
+        json!({"role": "user", "content": [{"type": "text", "text": "Continue from where you left off."}]});
+    let mut failed = own.clone();
+    failed["type"] = json!("system");
+    failed["subtype"] = json!("api_error");
+    failed["parentUuid"] = own["uuid"].clone();
+    failed["uuid"] = json!("00000000-0000-4000-8000-00000000c002");
+    lines.extend([own, failed]);
+    write_rows(&path, &lines)?;
+    // And the last line of all is torn.
+    let mut text = std::fs::read_to_string(&path)?;
+    text.push_str("{\"parentUuid\":\"0000");
+    std::fs::write(&path, text)?;
+    server.decide(&hold, json!({"action": "allow"})).await?;
+    server.hold(&id, "reply", &[]).await?;
+    let events = verify(&server, &id, &["one"], 2).await?;
+    assert_eq!(of_kind(&events, "hold_reasked").len(), 1);
+    assert!(of_kind(&events, "turn_ended").iter().all(|ended| ended["data"]["ok"] == true));
+    Ok(())
+}
+
+/// An old note of a branch's end outweighs, for the CLI, everything that came later in another branch.
+#[tokio::test]
+async fn a_note_of_a_branch_that_was_left_misleads_nobody() -> anyhow::Result<()> {
+    let script = format!("{SCRIPT}      - - text: \"It said {{{{last_result}}}}.\"\n");
+    let script = script.replace("        - text: unreachable\n      - - text", "        - text: unreachable\n  - name: remember\n    when: remember\n    turns:\n      - - tool: Bash\n          input: {command: \"echo mark\"}\n        - text: \"Finished.\"\n      - - text");
+    let server = Server::start(Setup::script(&script)).await?;
+    let id = server.ask("claude", "remember").await?;
+    let hold = server.hold(&id, "tool", &[]).await?;
+    server.decide(&hold, json!({"action": "allow"})).await?;
+    let reply = server.hold(&id, "reply", &[]).await?;
+    kill_session(&id);
+    server.until(&id, "the loss", |execution| execution["residency"] == "lost").await?;
+    let path = transcript_of(&server, &id)?;
+    let mut lines = rows(&path)?;
+    let asked = lines.iter().position(|row| row["message"]["content"][0]["type"] == "tool_use");
+    let asked = asked.ok_or_else(|| anyhow::anyhow!("no ask"))?;
+    let mut left = lines[asked].clone();
+    left["uuid"] = json!("00000000-0000-4000-8000-00000000b001");
+    left["message"]["id"] = json!("msg_left");
+    left["message"]["content"] = json!([{"type": "text", "text": "another branch"}]);
+    let note = json!({"type": "last-prompt", "leafUuid": left["uuid"], "sessionId": left["sessionId"]});
+    lines.retain(|row| row["type"] != "last-prompt");
+    lines.splice(asked..asked, [left, note]);
+    write_rows(&path, &lines)?;
+    server.decide(&reply, json!({"action": "reply", "message": "what did it say?"})).await?;
+    server.hold(&id, "reply", &[hold_id(&reply)]).await?;
+    let events = server.export(&id)?;
+    let said = of_kind(&events, "assistant");
+    let last = said.last().map(|event| event["data"]["block"]["text"].to_string()).unwrap_or_default();
+    assert!(
+        last.contains("It said mark"),
+        "it goes on in the branch that was left: {last}\n{}",
+        server.story(&id).await
+    );
+    Ok(())
+}

@@ -108,6 +108,7 @@ impl Inner {
             turn_open: state.turn.is_some(),
             turn_messages,
             known_results: self.known_results(state).await?,
+            losses: state.losses_in_a_row,
             known_blocks: self.known_blocks(state).await?,
             background: definition.background,
             policy: definition.policy.clone(),

@@ -17,6 +17,11 @@ impl Layout {
         Self { root }
     }
 
+    /// The data folder itself.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Everything of one execution.
     #[must_use]
     pub fn execution(&self, id: ExecutionId) -> PathBuf {

@@ -17,6 +17,7 @@ mod places;
 mod reconcile;
 mod recover;
 mod retention;
+mod space;
 mod tokens;
 
 use std::{
@@ -93,6 +94,7 @@ pub(crate) struct Inner {
     pub(crate) work: Work,
     pub(crate) clock: Clock,
     pub(crate) taking: Taking,
+    pub(crate) waiting_for_room: space::Waiting,
     /// Held by whoever deletes by rule.
     pub(crate) deleting: tokio::sync::Mutex<()>,
     deltas: Mutex<HashMap<ExecutionId, broadcast::Sender<Delta>>>,
@@ -129,6 +131,7 @@ impl Control {
                 work: Work::default(),
                 clock: Clock::default(),
                 taking: Taking::default(),
+                waiting_for_room: space::Waiting::default(),
                 deleting: tokio::sync::Mutex::default(),
                 deltas: Mutex::default(),
                 started_at,

@@ -336,7 +336,7 @@ impl Inner {
         if state.losses_in_a_row > 0 && !self.may_retry(state) {
             return Ok(());
         }
-        if !self.places.take(state.id) {
+        if !self.has_room(state).await || !self.places.take(state.id) {
             return Ok(());
         }
         let engine = self.options.engine.name().to_owned();

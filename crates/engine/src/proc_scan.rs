@@ -70,6 +70,13 @@ fn environ(path: &Path) -> io::Result<Vec<u8>> {
     Ok(environ)
 }
 
+/// Whether a process carries the mark of some worker.
+pub(crate) fn is_marked(pid: u32) -> bool {
+    let environ = environ(Path::new(&format!("/proc/{pid}/environ"))).unwrap_or_default();
+    let mark = format!("{WORKER_MARK}=");
+    environ.split(|byte| *byte == 0).any(|variable| variable.starts_with(mark.as_bytes()))
+}
+
 /// A process may end, or belong to somebody else, at any moment.
 fn is_not_ours(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)

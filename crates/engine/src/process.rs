@@ -1,12 +1,16 @@
 //! The `process` engine: a worker is a process of its own on this machine. It isolates nothing.
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    path::PathBuf,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use tokio::{process::Command, sync::broadcast};
 
 use crate::{
     Boxed, BridgeSide, Engine, EngineError, StartWorker, WORKER_MARK, WorkerId,
-    proc_scan::{kill_now, scan},
+    proc_scan::{is_marked, kill_now, scan},
 };
 
 /// How many exits may go unread before the oldest hint is dropped; the reconciler looks anyway.
@@ -15,6 +19,10 @@ const EXITS_KEPT: usize = 256;
 /// Rounds of "find and kill" before giving up. A process can fork between look and kill, so one
 /// round may not do; a process in uninterruptible sleep may need a moment.
 const END_ROUNDS: u32 = 100;
+
+/// How long a new process may take to carry its mark, and how often to look.
+const SEEN_WITHIN: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Between two rounds.
 const END_PAUSE: Duration = Duration::from_millis(20);
@@ -58,6 +66,16 @@ impl ProcessEngine {
             .kill_on_drop(false)
             .spawn()
             .map_err(failed)?;
+        // The kernel lets us go on before the new program's environment is in place. Until then nobody who looks
+        // for the worker by its mark finds it, and would take it for lost while it lives.
+        let seen_by = Instant::now() + SEEN_WITHIN;
+        while let Some(pid) = child.id()
+            && !is_marked(pid)
+            && child.try_wait().map_err(failed)?.is_none()
+            && Instant::now() < seen_by
+        {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
         let (id, exits) = (start.id, self.exits.clone());
         // Somebody has to wait for it as long as we are its parent, or it stays as a zombie.
         tokio::spawn(async move {

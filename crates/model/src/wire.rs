@@ -319,6 +319,9 @@ pub struct WorkerSpec {
     pub turn_messages: Vec<Message>,
     /// Results of the interrupted turn's tools that are in the log: a tool among them never runs again.
     pub known_results: BTreeMap<String, ToolResult>,
+    /// Workers that were lost in a row before this one, without any progress.
+    #[serde(default)]
+    pub losses: u32,
     /// Blocks of the interrupted turn that are in the log: they come again when the turn goes on,
     /// and are not told again. By [`block_digest`].
     pub known_blocks: Vec<Digest>,

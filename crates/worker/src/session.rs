@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use holdpoint_beneath::Refused;
+use holdpoint_beneath::{Refused, is_the_trees_doing};
 use holdpoint_claude::{
     Claude, Events, Handle, HookEvent, HookMatcher, OnHookFailure, Options, SessionChoice, SpawnError,
     UserMessage,
@@ -46,35 +46,42 @@ pub(crate) struct Started {
     pub(crate) lost_messages: Vec<Message>,
 }
 
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("mend the transcript of the session: {0}")]
+    Transcript(#[from] io::Error),
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+}
+
 /// Starts the CLI.
-pub(crate) async fn start(spec: &WorkerSpec) -> Result<Started, SpawnError> {
+pub(crate) async fn start(spec: &WorkerSpec) -> Result<Started, StartError> {
     let config_dir = config_dir_of(spec);
-    let found = usable_transcript(&config_dir, spec.session, spec.incarnation);
-    let transcript = found.as_ref().map(|(_, transcript)| transcript);
-    let has = |message: &Message| {
-        transcript.is_some_and(|transcript| transcript.contains_user_message(message.id.0))
-    };
-    let lost_messages: Vec<Message> =
-        spec.turn_messages.iter().filter(|message| !has(message)).cloned().collect();
-    let resumed = transcript.is_some();
+    let mut found = usable_transcript(&config_dir, spec.session, spec.incarnation)?;
+    let has = |transcript: &Transcript, message: &Message| transcript.contains_user_message(message.id.0);
+    let is_lost =
+        |message: &&Message| !found.as_ref().is_some_and(|(_, transcript)| has(transcript, message));
+    let lost_messages: Vec<Message> = spec.turn_messages.iter().filter(is_lost).cloned().collect();
+    let resumed = found.is_some();
     let choice =
         if resumed { SessionChoice::resume(spec.session.0) } else { SessionChoice::New(spec.session.0) };
-    // A turn whose message the transcript has goes on by itself; one whose message was lost begins
-    // again with that message, and the gateway answers it from the record.
-    let goes_on = resumed && spec.turn_open && spec.turn_messages.first().is_none_or(has);
-    if goes_on
-        && let Some((file, transcript)) = &found
-        && let Err(error) = reopen(file, transcript)
-    {
-        warn!(%error, "failed to take the last answer back; the turn may not go on by itself");
+    let mut goes_on = false;
+    if let Some((file, transcript)) = &mut found {
+        // A turn whose message the transcript has goes on by itself; one whose message was lost begins
+        // again with that message, and the gateway answers it from the record.
+        goes_on = spec.turn_open && spec.turn_messages.first().is_none_or(|first| has(transcript, first));
+        if goes_on {
+            transcript.reopen();
+        }
+        if file.save(transcript)? {
+            info!("mended the transcript");
+        }
     }
     info!(resumed, goes_on, lost = lost_messages.len(), "starting the session");
     let (handle, events) = Claude::spawn(options(spec, config_dir, choice, goes_on)).await?;
-    let in_transcript = transcript
-        .into_iter()
-        .flat_map(|transcript| &transcript.entries)
-        .filter_map(|entry| entry.user_message.map(MessageId))
-        .collect();
+    let entries = found.iter().flat_map(|(_, transcript)| &transcript.entries);
+    let in_transcript = entries.filter_map(|entry| entry.user_message.map(MessageId)).collect();
     Ok(Started { handle, events, resumed, goes_on, in_transcript, lost_messages })
 }
 
@@ -82,39 +89,30 @@ fn config_dir_of(spec: &WorkerSpec) -> PathBuf {
     spec.home.join(".claude")
 }
 
-/// Takes the answer back that an interrupted turn seems to have ended with. The turn's end is not in the
-/// log, so either it was never told or the answer had more to come; the CLI would take it for complete
-/// and do nothing. Without it the CLI asks again, and the gateway answers from its record.
-fn reopen(file: &TranscriptFile, transcript: &Transcript) -> io::Result<()> {
-    let Some(at) = transcript.closing_answer() else { return Ok(()) };
-    info!(at, "taking the last answer back, so that the turn goes on");
-    file.cut(at)
-}
-
-/// The transcript, if there is one that the CLI can resume. One without a single message (the CLI
-/// was killed before its first flush), or one that the session has made into something else than a
-/// file, is put aside, since the CLI would refuse both to resume it and to begin another under the
-/// same id.
+/// The transcript, straightened, if there is one that the CLI can resume. One without a single message (the
+/// CLI was killed before its first flush, or could not write), or one that the session has made into
+/// something else than a file, is put aside, since the CLI would refuse both to resume it and to begin
+/// another under the same id. One that the machine cannot read now is not empty: the session does not start.
 fn usable_transcript(
     config_dir: &Path,
     session: SessionId,
     incarnation: Incarnation,
-) -> Option<(TranscriptFile, Transcript)> {
-    let file = transcript::find(config_dir, session.0)?;
-    let transcript = match file.read() {
+) -> io::Result<Option<(TranscriptFile, Transcript)>> {
+    let Some(file) = transcript::find(config_dir, session.0) else { return Ok(None) };
+    let mut transcript = match file.read() {
         Ok(transcript) => transcript,
-        Err(error) => {
-            warn!(%error, "failed to read the transcript");
+        Err(error) if is_the_trees_doing(&error) => {
+            warn!(%error, "what the session has for a transcript is none");
             Transcript::default()
         }
+        Err(error) => return Err(error),
     };
+    transcript.straighten();
     if transcript.entries.iter().any(|entry| matches!(entry.kind.as_str(), "user" | "assistant")) {
-        return Some((file, transcript));
+        return Ok(Some((file, transcript)));
     }
-    if let Err(error) = file.put_aside(&format!("unusable-{incarnation}")) {
-        warn!(%error, "failed to put an unusable transcript aside");
-    }
-    None
+    file.put_aside(&format!("unusable-{incarnation}"))?;
+    Ok(None)
 }
 
 fn options(spec: &WorkerSpec, config_dir: PathBuf, choice: SessionChoice, goes_on: bool) -> Options {
@@ -189,7 +187,14 @@ pub(crate) fn user_message(message: &Message) -> UserMessage {
 }
 
 /// A start that no other worker would fare better with, as people read it; None when it may.
-pub(crate) fn hopeless(error: &SpawnError) -> Option<Problem> {
+pub(crate) fn hopeless(error: &StartError) -> Option<Problem> {
+    let StartError::Spawn(error) = error else { return None };
+    if let SpawnError::ConfigDirUnwritable { source, .. } = error
+        && matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    {
+        // It goes on when there is space again.
+        return None;
+    }
     let problem = |code: &str, hint: &str| {
         Some(Problem {
             code: code.into(),
@@ -231,16 +236,17 @@ mod tests {
 
     use super::*;
 
-    const ANSWERED: &str = "{\"type\":\"user\"}\n{\"type\":\"assistant\",\"message\":{\"id\":\"m\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}]}}\n";
+    const ANSWERED: &str = "{\"type\":\"user\",\"uuid\":\"00000000-0000-0000-0000-000000000001\",\"parentUuid\":null}\n{\"type\":\"assistant\",\"uuid\":\"00000000-0000-0000-0000-000000000002\",\"parentUuid\":\"00000000-0000-0000-0000-000000000001\",\"message\":{\"id\":\"m\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}]}}\n";
 
     #[test]
     fn a_folder_that_was_replaced_is_told_apart_from_one_that_cannot_be_written() {
         let code = |source: io::Error| {
             let error = SpawnError::ConfigDirUnwritable { path: "/home/.claude".into(), source };
-            hopeless(&error).map(|problem| problem.code)
+            hopeless(&error.into()).map(|problem| problem.code)
         };
         assert_eq!(code(Refused::NotAFolder(".claude".into()).into()).as_deref(), Some("config_replaced"));
         assert_eq!(code(io::ErrorKind::PermissionDenied.into()).as_deref(), Some("config_unwritable"));
+        assert_eq!(code(io::ErrorKind::StorageFull.into()), None, "that passes");
     }
 
     #[test]
@@ -252,7 +258,7 @@ mod tests {
         let at = project.join(format!("{}.jsonl", session.0));
         let host = dir.path().join("host");
         fs::write(&host, ANSWERED).expect("file");
-        let usable = |incarnation| usable_transcript(&config, session, incarnation);
+        let usable = |incarnation| usable_transcript(&config, session, incarnation).expect("readable");
         let aside = |incarnation: Incarnation| at.with_extension(format!("unusable-{incarnation}"));
 
         symlink(&host, &at).expect("link");
@@ -267,16 +273,17 @@ mod tests {
 
         // The answer is taken back from the transcript, and from nothing that has taken its place since.
         fs::copy(&host, &at).expect("file");
-        let (file, transcript) = usable(4).expect("a transcript");
+        let (file, mut transcript) = usable(4).expect("a transcript");
+        transcript.reopen();
         fs::rename(&at, project.join("was")).expect("rename");
         symlink(&host, &at).expect("link");
-        reopen(&file, &transcript).expect_err("a link");
+        file.save(&transcript).expect_err("a link");
         fs::remove_file(&at).expect("remove");
         fs::hard_link(&host, &at).expect("hard link");
-        reopen(&file, &transcript).expect_err("a hard link");
+        assert!(file.save(&transcript).expect("another file has the name"));
         assert_eq!(fs::read_to_string(&host).expect("untouched"), ANSWERED);
         fs::rename(project.join("was"), &at).expect("rename");
-        reopen(&file, &transcript).expect("taken back");
-        assert_eq!(fs::read_to_string(&at).expect("cut"), "{\"type\":\"user\"}\n");
+        assert!(file.save(&transcript).expect("taken back"));
+        assert_eq!(fs::read_to_string(&at).expect("shorter").lines().count(), 1);
     }
 }

@@ -38,7 +38,10 @@ impl Disk {
     }
 
     /// Leaves not a byte free.
-    pub(super) fn fill(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// When nothing can be made there at all.
+    pub fn fill(&self) -> Result<()> {
         let mut file = fs::File::create(self.filler())?;
         for piece in PIECES {
             let zeros = vec![0; piece];
@@ -47,8 +50,26 @@ impl Disk {
         Ok(())
     }
 
+    /// Leaves about so much free.
+    ///
+    /// # Errors
+    /// When there is less already.
+    pub fn fill_but(&self, bytes: u64) -> Result<()> {
+        let of = rustix::fs::statvfs(&self.folder)?;
+        let free = of.f_bavail.saturating_mul(of.f_frsize);
+        let mut file = fs::File::create(self.filler())?;
+        let zeros = vec![0; PIECES[0]];
+        for _ in 0..free.saturating_sub(bytes) / zeros.len() as u64 {
+            file.write_all(&zeros)?;
+        }
+        Ok(())
+    }
+
     /// Gives the space back.
-    pub(super) fn free(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// When it was not taken.
+    pub fn free(&self) -> Result<()> {
         fs::remove_file(self.filler()).context("the filler")
     }
 }

@@ -91,6 +91,10 @@ fn transcript(projects: &Path) -> Vec<String> {
     let mut texts = Vec::new();
     for folder in fs::read_dir(projects).into_iter().flatten().flatten() {
         for file in fs::read_dir(folder.path()).into_iter().flatten().flatten() {
+            // One that was put aside is no session's.
+            if file.path().extension().is_none_or(|extension| extension != "jsonl") {
+                continue;
+            }
             let Ok(text) = fs::read(file.path()) else { continue };
             for entry in lines(&String::from_utf8_lossy(&text)).filter(|entry| entry["type"] == "user") {
                 match &entry["message"]["content"] {
@@ -140,9 +144,7 @@ fn upstream(path: &Path) -> Result<Vec<UpstreamCall>> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let mut calls = Vec::new();
     for line in text.lines() {
-        // Two lines run into each other where the disk was full in the middle of the first.
-        let last = line.rfind("{\"call\":").map_or(line, |at| &line[at..]);
-        calls.push(serde_json::from_str(last).with_context(|| format!("a call: {line}"))?);
+        calls.push(serde_json::from_str(line).with_context(|| format!("a call: {line}"))?);
     }
     Ok(calls)
 }

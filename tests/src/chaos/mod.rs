@@ -69,7 +69,16 @@ pub async fn run(options: Options) -> Result<Report> {
         .toml(&scenes::agents(outside.path()))
         .top(&format!("max_sessions = {sessions}"));
     setup.folder = options.disk.as_ref().map(|disk| disk.folder().to_owned());
-    let server = Server::start(setup).await?;
+    let mut server = Server::start(setup).await?;
+    if options.disk.is_some() {
+        // The model is elsewhere, and so is its record: it must not lack what a full disk could not take.
+        server.kill()?;
+        let (from, to) = (server.data.join("rehearsal.jsonl"), outside.path().join("rehearsal.jsonl"));
+        fs::copy(&from, &to)?;
+        fs::remove_file(&from)?;
+        std::os::unix::fs::symlink(&to, &from)?;
+        server.up().await?;
+    }
     let rival = server.run(&["token", "create", "--name", "Rival", "--role", "approver"])?.trim().to_owned();
     let people =
         [Client::new(&server.url, &server.token, "Tess")?, Client::new(&server.url, &rival, "Rival")?];

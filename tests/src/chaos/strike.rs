@@ -94,6 +94,12 @@ const MOMENT_WITHIN: Duration = Duration::from_millis(800);
 /// Longest wait for a tool to run.
 const CHILD_WITHIN: Duration = Duration::from_millis(1_500);
 
+/// How often the disk is to be filled, of a hundred strikes.
+const DISK_PERCENT: u8 = 12;
+
+/// Workers of one conversation that a full disk may take down, one after another.
+const DISK_LOSSES: u32 = 2;
+
 /// How long to leave conversations in peace that are behind.
 const AHEAD_FOR: Duration = Duration::from_millis(50);
 
@@ -105,6 +111,7 @@ pub(super) struct Killer {
     rng: fastrand::Rng,
     sightings: broadcast::Receiver<Sighting>,
     disk: Option<Disk>,
+    disk_due: bool,
     pub(super) counts: BTreeMap<Blow, usize>,
 }
 
@@ -112,7 +119,7 @@ impl Killer {
     pub(super) fn new(server: Server, world: Arc<World>, seed: u64, disk: Option<Disk>) -> Self {
         let sightings = world.sightings.subscribe();
         let rng = fastrand::Rng::with_seed(seed);
-        Self { server, world, rng, sightings, disk, counts: BTreeMap::new() }
+        Self { server, world, rng, sightings, disk, disk_due: false, counts: BTreeMap::new() }
     }
 
     /// Strikes until there were enough kills, at the pace of the conversations. Returns itself, with the
@@ -152,16 +159,20 @@ impl Killer {
     }
 
     fn choose(&mut self) -> Blow {
+        // It hits everybody, so it waits until everybody can bear it.
+        self.disk_due |= self.disk.is_some() && self.rng.u8(..100) < DISK_PERCENT;
+        if self.disk_due && self.spare(DISK_LOSSES).is_some() {
+            self.disk_due = false;
+            return Blow::DiskFull;
+        }
         match self.rng.u8(..100) {
             0..18 => Blow::ControlPlane,
             18..38 => Blow::Worker,
             38..58 => Blow::Cli,
             58..76 => Blow::Child,
             76..80 => Blow::Everything,
-            80..86 => Blow::WorkerLink,
-            86..92 => Blow::GatewayLink,
-            92..96 if self.disk.is_some() => Blow::DiskFull,
-            92..96 => Blow::WorkerLink,
+            80..88 => Blow::WorkerLink,
+            88..96 => Blow::GatewayLink,
             _ => Blow::Freeze,
         }
     }
@@ -242,7 +253,7 @@ impl Killer {
         let candidates = victim.into_iter().chain(candidates);
         for execution in candidates {
             let kills = blow.is_kill();
-            let spared = self.world.active().get(&execution).is_none_or(|of| of.losses >= MOST_LOSSES);
+            let spared = self.world.active().get(&execution).is_none_or(|of| of.losses() >= MOST_LOSSES);
             if kills && spared {
                 continue;
             }
@@ -284,12 +295,14 @@ impl Killer {
 
     /// The disk is full for a while; sometimes somebody dies of something else meanwhile.
     async fn fill(&mut self, moment: &str) -> Result<Option<String>> {
-        let (Some(disk), Some(everybody)) = (self.disk.clone(), self.spare(2)) else { return Ok(None) };
+        let (Some(disk), Some(everybody)) = (self.disk.clone(), self.spare(DISK_LOSSES)) else {
+            return Ok(None);
+        };
         disk.fill()?;
         for execution in &everybody {
-            // It may take more than one worker down.
-            self.lost(execution);
-            self.lost(execution);
+            for _ in 0..DISK_LOSSES {
+                self.lost(execution);
+            }
         }
         let pause_ms = self.rng.u64(300..2_500);
         tokio::time::sleep(Duration::from_millis(pause_ms / 2)).await;
@@ -316,13 +329,13 @@ impl Killer {
     /// Everybody, if all of them can bear so many losses more.
     fn spare(&self, losses: u32) -> Option<Vec<String>> {
         let active = self.world.active();
-        let bears = active.values().all(|of| of.losses + losses <= MOST_LOSSES);
+        let bears = active.values().all(|of| of.losses() + losses <= MOST_LOSSES);
         (bears && !active.is_empty()).then(|| active.keys().cloned().collect())
     }
 
     fn lost(&self, execution: &str) {
         if let Some(of) = self.world.active().get_mut(execution) {
-            of.losses += 1;
+            of.struck += 1;
         }
     }
 

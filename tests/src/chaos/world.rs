@@ -27,8 +27,18 @@ pub(super) struct Sighting {
 /// A conversation that goes on.
 #[derive(Debug, Default)]
 pub(super) struct Active {
-    /// Losses since it last made progress: the product gives up after five.
-    pub(super) losses: u32,
+    /// Strikes that take its worker down, since it last made progress.
+    pub(super) struck: u32,
+    /// Losses that its log tells of since then.
+    lost: u32,
+}
+
+impl Active {
+    /// Losses without progress: the product gives up after five. What was struck may not have been told yet,
+    /// and what was told may come from something else.
+    pub(super) fn losses(&self) -> u32 {
+        self.struck.max(self.lost)
+    }
 }
 
 /// One strike, for whoever reads what came of it.
@@ -102,7 +112,8 @@ impl World {
     pub(super) fn saw(&self, execution: &str, event: &Event) {
         if let Some(active) = self.active().get_mut(execution) {
             match event.kind.as_str() {
-                "tool_result" | "turn_ended" => active.losses = 0,
+                "tool_result" | "turn_ended" => *active = Active::default(),
+                "worker_lost" => active.lost += 1,
                 _ => {}
             }
         }

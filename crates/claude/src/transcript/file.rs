@@ -61,21 +61,20 @@ impl TranscriptFile {
         Ok(Transcript::parse(&self.bytes()?))
     }
 
-    /// Cuts it off after so many bytes. Durable when this returns.
+    /// Makes it hold these entries of it alone: whole and durable, or as it was. Says whether it had to be
+    /// changed.
     ///
     /// # Errors
     ///
-    /// When it is no regular file of this one name, is shorter, or cannot be written.
-    pub fn cut(&self, at: u64) -> io::Result<()> {
-        let file = self.folder.file_to_write(&self.name)?;
-        if file.metadata()?.len() < at {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "the transcript became shorter meanwhile",
-            ));
+    /// When it is no regular file, is not the one that the entries were read from, or cannot be written.
+    pub fn save(&self, transcript: &Transcript) -> io::Result<bool> {
+        let bytes = self.bytes()?;
+        let lines = transcript.lines_of(&bytes)?;
+        if lines == bytes {
+            return Ok(false);
         }
-        file.set_len(at)?;
-        file.sync_all()
+        self.folder.replace(&self.name, &lines)?;
+        Ok(true)
     }
 
     /// Gives it, whatever it is, another extension, so that it is the session's transcript no more.
@@ -146,7 +145,7 @@ mod tests {
             assert!(refused.to_string().contains(what), "{name}: {refused}");
             assert!(is_the_trees_doing(&refused));
             if name == "link" || name == "pipe" {
-                found.cut(0).unwrap_err();
+                found.save(&Transcript::default()).unwrap_err();
             }
             found.put_aside(&format!("unusable-{name}")).unwrap();
             assert!(find(&config, SESSION).is_none());
@@ -174,21 +173,24 @@ mod tests {
         let (_dir, config, at, host) = world();
         fs::write(&at, "{\"type\":\"user\"}\nmore").unwrap();
         let found = find(&config, SESSION).unwrap();
+        let whole = found.read().unwrap();
         fs::remove_file(&at).unwrap();
         symlink(secret(&host), &at).unwrap();
         found.read().unwrap_err();
-        found.cut(0).unwrap_err();
+        found.save(&whole).unwrap_err();
         fs::remove_file(&at).unwrap();
         fs::hard_link(secret(&host), &at).unwrap();
-        found.cut(0).unwrap_err();
+        found.save(&Transcript::default()).expect("the name is given another file");
         fs::remove_file(&at).unwrap();
+        fs::write(&at, "{}").unwrap();
+        found.save(&whole).expect_err("it is another one");
         fs::write(&at, "{\"type\":\"user\"}\nmore").unwrap();
-        found.cut(100).expect_err("it is not made longer");
         // The folder itself goes, and a link takes its place: the open folder is still meant.
         let project = config.join("projects/-work");
         fs::rename(&project, config.join("away")).unwrap();
         symlink(host.join("projects/-work"), &project).unwrap();
-        found.cut(16).unwrap();
+        assert!(found.save(&whole).unwrap());
+        assert!(!found.save(&whole).unwrap(), "nothing to change");
         assert_eq!(found.read().unwrap().entries.len(), 1);
         assert_eq!(fs::metadata(secret(&host)).unwrap().len(), 16);
         assert_eq!(fs::metadata(config.join("away").join(at.file_name().unwrap())).unwrap().len(), 16);

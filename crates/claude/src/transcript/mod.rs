@@ -8,6 +8,7 @@
 
 mod branch;
 mod file;
+mod mend;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,12 +65,28 @@ pub struct Entry {
     pub user_message: Option<Uuid>,
     /// Where its line begins, in bytes from the start of the file.
     pub offset: u64,
+    /// How long its line is, in bytes.
+    pub length: u64,
     /// It belongs to a subagent.
     pub is_sidechain: bool,
     /// Tool calls in it: id and name.
     pub tool_uses: Vec<(String, String)>,
     /// Tool results in it; their content is text alone.
     pub tool_results: Vec<ToolResult>,
+    link: Link,
+}
+
+/// How an entry hangs together with others.
+#[derive(Debug, Clone, Copy, Default)]
+struct Link {
+    /// It hangs in a chain.
+    is_row: bool,
+    /// The row before it, also where a compaction stands between the two.
+    before: Option<Uuid>,
+    /// Here the conversation was compacted.
+    is_boundary: bool,
+    /// The CLI said it to itself.
+    is_to_itself: bool,
 }
 
 impl Transcript {
@@ -82,7 +99,7 @@ impl Transcript {
             if line.len() <= MAX_LINE_BYTES
                 && let Ok(raw) = serde_json::from_slice(line)
             {
-                entries.push(Entry::read(&raw, offset));
+                entries.push(Entry::read(&raw, offset, line.len() as u64));
             }
             offset += line.len() as u64;
         }
@@ -144,7 +161,7 @@ impl Transcript {
 }
 
 impl Entry {
-    fn read(raw: &Value, offset: u64) -> Self {
+    fn read(raw: &Value, offset: u64, length: u64) -> Self {
         let uuid = |key: &str| raw[key].as_str().and_then(|id| id.parse().ok());
         let blocks = raw["message"]["content"].as_array().map(Vec::as_slice).unwrap_or_default();
         let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -160,6 +177,7 @@ impl Entry {
             kind: text(&raw["type"]).unwrap_or_default(),
             user_message,
             offset,
+            length,
             uuid: uuid("uuid"),
             parent: uuid("parentUuid"),
             message_id: text(&raw["message"]["id"]),
@@ -175,6 +193,7 @@ impl Entry {
                 .filter_map(|block| ToolResult::from_block(block.as_object()?))
                 .map(|result| ToolResult { content: result.text().into(), ..result })
                 .collect(),
+            link: mend::link(raw),
         }
     }
 }

@@ -20,6 +20,9 @@ pub(super) struct Position {
     pub(super) plan_file: String,
 }
 
+/// How the CLI goes on after an answer whose stream broke off.
+const CUT_OFF: &str = "Your response above was cut off mid-stream.";
+
 /// Beginnings of user texts that the CLI writes itself (seen with 2.1.330).
 const NOT_A_PERSON: &[&str] = &[
     "<system-reminder>",
@@ -28,6 +31,7 @@ const NOT_A_PERSON: &[&str] = &[
     "<task-notification>",
     "[Request interrupted by user",
     "Continue from where you left off.",
+    CUT_OFF,
     "This session is being continued from a previous conversation",
 ];
 
@@ -56,6 +60,14 @@ impl Position {
                 if block.as_tool_result().is_some() {
                     position.last_result = block.content.text();
                 }
+            }
+            let mut texts = message.blocks.iter().filter_map(|block| block.as_text());
+            let has_results = message.blocks.iter().any(|block| block.as_tool_result().is_some());
+            if !has_results && texts.any(|text| text.trim_start().starts_with(CUT_OFF)) {
+                // What broke off is no answer: it comes again, whole. (With results behind it, the CLI has put
+                // both together.)
+                position.step = position.step.saturating_sub(1);
+                last_call = None;
             }
             let said: Vec<&str> = message.blocks.iter().filter_map(|block| persons_words(block)).collect();
             if !said.is_empty() {
@@ -159,6 +171,20 @@ mod tests {
         assert_eq!((seen.turn, seen.step), (2, 1), "both tool uses are one answer");
         assert_eq!((seen.first_prompt.as_str(), seen.prompt.as_str()), ("one", "two"));
         assert_eq!(seen.last_result, "out 2");
+    }
+
+    #[test]
+    fn an_answer_that_broke_off_is_none() {
+        let call = ids::call();
+        let seen = position(&json!([
+            {"role": "user", "content": "one"},
+            {"role": "assistant", "content": "I beg"},
+            {"role": "user", "content": "Your response above was cut off mid-stream. Resume directly."},
+            {"role": "assistant", "content": [{"type": "text", "text": "I begin"},
+                {"type": "tool_use", "id": ids::tool_use(&call, false), "name": "Bash", "input": {}}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "out"}]},
+        ]));
+        assert_eq!((seen.turn, seen.step), (1, 1));
     }
 
     #[test]

@@ -28,6 +28,9 @@ impl Supervisor {
             }
             Event::Assistant(message) if message.api_error => {}
             Event::Assistant(message) => {
+                if message.parent_tool_use_id.is_none() {
+                    self.answer = message.uuid;
+                }
                 for block in facts::blocks(&message) {
                     if !self.is_known(&block.block) {
                         self.tell(Fact::Assistant(block))?;
@@ -115,6 +118,21 @@ impl Supervisor {
             Event::Result(turn) => {
                 for message in &turn.user_message_uuids {
                     self.deliver(MessageId(*message))?;
+                }
+                let answer = self.answer.take().filter(|_| turn.outcome.is_success());
+                if let Some(answer) = answer
+                    && !self.is_written(answer).await?
+                {
+                    // A turn that is over in the log would be unknown to the next session. One that is not goes
+                    // on from what is on disk, and the gateway answers from its record.
+                    let lost = "The session's transcript does not hold the turn's end: is the disk full?";
+                    if self.another_may_do_better() {
+                        let text = format!("{lost} The session is ended, and the turn goes on in another.");
+                        self.tell(Fact::Notice { level: Level::Warning, text })?;
+                        return Ok(Next::Gone);
+                    }
+                    let text = format!("{lost} The agent may have forgotten it when it goes on.");
+                    self.tell(Fact::Notice { level: Level::Warning, text })?;
                 }
                 self.known_blocks.clear();
                 self.spec.known_results.clear();

@@ -3,6 +3,7 @@
 mod answers;
 mod events;
 mod telling;
+mod written;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -22,6 +23,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 use tracing::warn;
+use uuid::Uuid;
 
 use crate::{
     facts,
@@ -47,6 +49,9 @@ const START_WITHIN: Duration = Duration::from_secs(120);
 
 /// How long an interrupted turn has to go on, once the session is up.
 const RESUME_WITHIN: Duration = Duration::from_secs(60);
+
+/// Sessions in a row that may be given up for another to do better.
+const MOST_TRIES: u32 = 2;
 
 /// After the last background task has ended the CLI begins a turn about it, if at all, within
 /// milliseconds (seen with 2.1.330: 40).
@@ -88,6 +93,8 @@ struct Supervisor {
     known_blocks: Vec<Digest>,
     /// Tasks that run in the background.
     background: usize,
+    /// The last thing that the session itself said in this turn, by its id.
+    answer: Option<Uuid>,
     is_up: bool,
     rest: Rest,
     /// When to give up waiting for the session, or for its turn to go on.
@@ -135,6 +142,7 @@ pub(crate) async fn supervise(spec: WorkerSpec) -> anyhow::Result<()> {
         in_transcript: HashSet::new(),
         known_blocks: spec.known_blocks.clone(),
         background: 0,
+        answer: None,
         is_up: false,
         rest: Rest::Unsaid,
         patience_ends: Some(Instant::now() + START_WITHIN),
@@ -251,10 +259,24 @@ impl Supervisor {
             self.tell(Fact::Notice { level: Level::Warning, text })?;
             return Ok(Next::Gone);
         }
+        if self.another_may_do_better() {
+            let text = format!(
+                "The interrupted turn did not go on within {} s; the session is ended and started again.",
+                RESUME_WITHIN.as_secs()
+            );
+            self.tell(Fact::Notice { level: Level::Warning, text })?;
+            return Ok(Next::Gone);
+        }
         // Whatever the reason: a turn that never ends would keep everybody waiting.
         self.tell(Fact::TurnEnded(facts::not_resumed()))?;
         self.tell(Fact::Idle)?;
         Ok(Next::GoOn)
+    }
+
+    /// Whether it is worth the try to give this session up, so that another goes on from what is on disk and
+    /// in the log: not for ever.
+    fn another_may_do_better(&self) -> bool {
+        self.spec.losses < MOST_TRIES
     }
 
     /// What the container's limits did, where there is one.

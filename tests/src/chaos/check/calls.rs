@@ -27,7 +27,12 @@ pub(super) fn check(recorded: &Recorded, history: &History, findings: &mut Findi
         .of_kind("model_call")
         .filter(|event| event.data["incomplete"] == true && event.data["replayed"] != true)
         .count();
-    let again: usize = places.values().map(|calls| calls.len() - 1).sum();
+    let again = |main: bool| -> usize {
+        places.iter().filter(|(place, _)| place.0 == main).map(|(_, calls)| calls.len() - 1).sum()
+    };
+    // Whoever asks the main loop again may be told to send another subagent, which says all of it anew.
+    let of_subagent = places.keys().filter(|place| !place.0).count();
+    let (again, allowed) = (again(true) + again(false), cut_short + again(true).min(cut_short) * of_subagent);
     let mut found = 0;
     for (place, calls) in &places {
         let of_log = |call: &&&UpstreamCall| call.message_id.as_deref().is_some_and(|id| taken.contains(id));
@@ -40,7 +45,7 @@ pub(super) fn check(recorded: &Recorded, history: &History, findings: &mut Findi
             findings.add(Fault::PaidTwice, id, what);
         }
     }
-    if again > cut_short + found {
+    if again > allowed + found {
         let doubled: Vec<_> = places.iter().filter(|(_, calls)| calls.len() > 1).collect();
         let what = format!("{again} calls were made again, {cut_short} had been cut short: {doubled:?}");
         findings.add(Fault::PaidTwice, id, what);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::{Answered, Event, Fault, Findings, History, Outcome, Recorded};
+use super::{Answered, Event, Fault, Findings, History, Outcome, Recorded, UpstreamCall};
 
 /// Where a hold stands, as its events say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ struct Hold<'a> {
     stands: Stands,
     kind: &'a str,
     input: &'a Value,
+    call: &'a str,
+    of_subagent: bool,
     decision: Option<&'a Value>,
     /// The worker has written the answer to the session.
     written: bool,
@@ -29,7 +31,7 @@ struct Hold<'a> {
 pub(super) fn check(recorded: &Recorded, history: &History, findings: &mut Findings) {
     let mut holds: HashMap<&str, Hold<'_>> = HashMap::new();
     for event in &recorded.events {
-        step(recorded, event, &mut holds, findings);
+        step(recorded, history, event, &mut holds, findings);
     }
     let over = matches!(recorded.status.as_str(), "cancelled" | "error");
     for (id, hold) in holds.iter().filter(|_| !over) {
@@ -48,6 +50,7 @@ pub(super) fn check(recorded: &Recorded, history: &History, findings: &mut Findi
 
 fn step<'a>(
     recorded: &'a Recorded,
+    history: &History,
     event: &'a Event,
     holds: &mut HashMap<&'a str, Hold<'a>>,
     findings: &mut Findings,
@@ -58,6 +61,8 @@ fn step<'a>(
             stands: Stands::Open,
             kind: event.text("hold_kind"),
             input: &event.data["subject"]["input"],
+            call: event.data["subject"]["tool_use_id"].as_str().unwrap_or_default(),
+            of_subagent: event.data["subject"]["agent_id"].is_string(),
             decision: None,
             written: false,
             written_before: false,
@@ -108,7 +113,11 @@ fn step<'a>(
         "hold_indeterminate" => hold.stands = Stands::Settled,
         "hold_cancelled" | "hold_superseded" | "hold_expired" => {
             let over = matches!(recorded.status.as_str(), "cancelled" | "error");
-            if matches!(hold.stands, Stands::Answered | Stands::Releasing) && !over {
+            let broken_off = (event.kind == "hold_superseded" || hold.of_subagent)
+                && hold.stands == Stands::Answered
+                && broke_off(recorded, history, hold, seq);
+            let decided = matches!(hold.stands, Stands::Answered | Stands::Releasing);
+            if decided && !over && !broken_off {
                 let what = twice(&format!("was decided and came to nothing: {}", event.data));
                 findings.add(Fault::DecisionLost, id, what);
             }
@@ -116,6 +125,27 @@ fn step<'a>(
         }
         _ => {}
     }
+}
+
+/// Whether the answer that asked was never recorded in full, and the model was asked the same again: it may
+/// say something else then, and the old ask is asked no more. Nobody is deceived, since nothing was released
+/// and the log says what took its place. What a subagent asked goes with the answer that had sent it.
+fn broke_off(recorded: &Recorded, history: &History, hold: &Hold<'_>, seq: u64) -> bool {
+    let cut_short = |call: &Event| call.data["incomplete"] == true && call.data["replayed"] != true;
+    if !recorded.of_kind("model_call").any(|call| call.seq < seq && cut_short(call)) {
+        return false;
+    }
+    let calls =
+        || history.upstream.iter().filter(|call| call.execution == recorded.id && call.outcome == "answered");
+    let place = |call: &UpstreamCall| (call.thread == "main", call.scene.clone(), call.turn, call.step);
+    calls()
+        .filter(|call| match hold.of_subagent {
+            true => call.thread == "main",
+            false => call.tool_use_ids.iter().any(|id| id == hold.call),
+        })
+        .any(|asked| {
+            calls().any(|again| place(again) == place(asked) && again.message_id != asked.message_id)
+        })
 }
 
 /// What the harness was told is what the log says.

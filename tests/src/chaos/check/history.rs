@@ -148,6 +148,9 @@ pub struct UpstreamCall {
     /// The message that was issued.
     #[serde(default)]
     pub message_id: Option<String>,
+    /// The calls in it.
+    #[serde(default)]
+    pub tool_use_ids: Vec<String>,
 }
 
 /// Everything that was recorded.

@@ -50,6 +50,16 @@ pub(super) fn check(recorded: &Recorded, history: &History, findings: &mut Findi
     // The model counts the person's messages, too.
     let turns = history.upstream.iter().filter(|call| call.execution == *id && call.thread == "main");
     let turns = turns.map(|call| call.turn).max().unwrap_or(0);
+    // One that comes after a turn begins another, and the model sees it as such. (One that steers may be part
+    // of the turn that it came into.)
+    let own_turn = recorded
+        .of_kind("message_queued")
+        .filter(|event| event.data["mode"] != "steer" && delivered.contains_key(event.text("id")))
+        .count();
+    if recorded.status == "finished" && turns < own_turn {
+        let what = format!("{own_turn} messages were delivered, the model was shown {turns}");
+        findings.add(Fault::ReplyLost, id, what);
+    }
     if turns > texts.len() {
         let what = format!("the model was shown {turns} messages of {} that were written", texts.len());
         findings.add(Fault::ReplySentTwice, id, what);

@@ -122,6 +122,7 @@ impl Story {
             step,
             outcome: "answered".into(),
             message_id: Some(message.into()),
+            tool_use_ids: Vec::new(),
         });
         self.say("model_call", json!({"status": 200}));
     }
@@ -319,5 +320,13 @@ fn a_message_that_was_taken_is_not_in_the_log() {
     let mut story = clean();
     let (execution, text) = (ID.to_owned(), "into the void".to_owned());
     story.history.said.push(Said { execution, text, outcome: Outcome::Taken });
+    story.finds(Fault::ReplyLost);
+}
+
+#[test]
+fn the_model_was_never_shown_a_reply() {
+    let mut story = clean();
+    story.history.upstream[2].turn = 1;
+    story.history.upstream[2].step = 3;
     story.finds(Fault::ReplyLost);
 }

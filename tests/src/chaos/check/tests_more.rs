@@ -45,6 +45,51 @@ fn a_decision_is_cancelled_unused() {
 }
 
 #[test]
+fn a_decision_is_superseded_although_no_answer_broke_off() {
+    let mut story = clean();
+    let events = [
+        ("hold_opened", hold("h3", "t3", "true")),
+        ("hold_answered", decision("h3", &json!({"action": "allow"}))),
+        ("hold_superseded", json!({"hold": "h3", "by": "h4"})),
+    ];
+    story.insert_after("hold_released", &events);
+    story.finds(Fault::DecisionLost);
+    story.insert_after("worker_ready", &[("model_call", json!({"incomplete": true, "estimated": true}))]);
+    // Some other answer broke off: that is no excuse.
+    story.finds(Fault::DecisionLost);
+    story.call("main", 1, 1, "msg_cut");
+    story.history.upstream.last_mut().expect("a call").tool_use_ids = vec!["t3".into()];
+    assert_eq!(check(&story.history).all, []);
+}
+
+#[test]
+fn a_subagents_decision_is_cancelled_although_whoever_sent_it_was_not_asked_again() {
+    let mut story = clean();
+    let mut of_subagent = hold("h3", "t3", "true");
+    of_subagent["subject"]["agent_id"] = json!("a1");
+    let events = [
+        ("model_call", json!({"incomplete": true, "estimated": true})),
+        ("hold_opened", of_subagent),
+        ("hold_answered", decision("h3", &json!({"action": "allow"}))),
+        ("hold_cancelled", json!({"hold": "h3", "reason": "the turn ended"})),
+    ];
+    story.insert_after("hold_released", &events);
+    story.finds(Fault::DecisionLost);
+    story.call("main", 1, 1, "msg_cut");
+    assert_eq!(check(&story.history).all, []);
+}
+
+#[test]
+fn a_subagent_is_paid_twice_although_whoever_sent_it_was_asked_once() {
+    let mut story = clean();
+    story.insert_after("worker_ready", &[("model_call", json!({"incomplete": true, "estimated": true}))]);
+    for message in ["msg_s1", "msg_s2", "msg_s3"] {
+        story.call("agent:a", 1, 1, message);
+    }
+    story.finds(Fault::PaidTwice);
+}
+
+#[test]
 fn a_decision_never_has_its_effect() {
     let mut story = clean();
     let answered = decision("h3", &json!({"action": "allow"}));
