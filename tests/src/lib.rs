@@ -312,6 +312,12 @@ impl Server {
         Ok(())
     }
 
+    /// Whether sessions run in containers.
+    #[must_use]
+    pub fn in_containers(&self) -> bool {
+        self.podman.is_some()
+    }
+
     /// Whether the control plane runs.
     pub fn is_up(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))

@@ -1,6 +1,6 @@
 //! What a session in a container gets, and the places inside that both sides know.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,8 @@ pub struct ContainerDef {
     pub file: HumanSize,
     /// What it reaches.
     pub network: Network,
+    /// More folders of this machine that it sees, at the same paths.
+    pub folders: Vec<SharedFolder>,
 }
 
 impl Default for ContainerDef {
@@ -63,6 +65,7 @@ impl Default for ContainerDef {
             tmp: DEFAULT_TMP,
             file: DEFAULT_FILE,
             network: Network::GatewayOnly,
+            folders: Vec::new(),
         }
     }
 }
@@ -86,6 +89,17 @@ pub enum Note {
         /// Which.
         folder: String,
     },
+}
+
+/// A folder of this machine that all sessions of an agent see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SharedFolder {
+    /// Which; relative to the configuration.
+    pub path: PathBuf,
+    /// Whether they may write to it. What one of them writes, all others read.
+    #[serde(default)]
+    pub write: bool,
 }
 
 /// What a session in a container reaches.
@@ -224,6 +238,7 @@ mod tests {
             tmp: HumanSize(0),
             file: HumanSize(0),
             network: Network::Open,
+            folders: Vec::new(),
         };
         let keys: Vec<&str> = nonsense.problems().into_iter().map(|(key, _)| key).collect();
         assert_eq!(keys, ["cpus", "memory", "processes", "tmp", "file", "image"]);

@@ -144,8 +144,14 @@ impl ContainerEngine {
         make_private(&session)?;
         let (uid, gid) = self.operator;
         let user = User::of(self.containers.kind(), uid, gid, id);
-        let mut shared =
-            shared(&start.workspace, &start.home, &session, &self.options.gateway_dir, &start.read_only);
+        let mut shared = shared(
+            &start.workspace,
+            &start.home,
+            &session,
+            &self.options.gateway_dir,
+            &start.read_only,
+            &def.folders,
+        );
         if let User::Mapped { uid } = user {
             let (mounts, sources) = (self.mounts_of(id), shared.clone());
             let mapped = tokio::task::spawn_blocking(move || -> io::Result<Vec<PathBuf>> {

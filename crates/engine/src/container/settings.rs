@@ -8,7 +8,7 @@ use std::{
 use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType, ResourcesUlimits};
 use holdpoint_containers::Kind;
 use holdpoint_model::{
-    ContainerDef, Network,
+    ContainerDef, Network, SharedFolder,
     container::{GATEWAY_DIR, SESSION_DIR},
     image::PROGRAM_PATH,
 };
@@ -106,6 +106,7 @@ pub(super) fn shared(
     session: &Path,
     gateway: &Path,
     read_only: &[PathBuf],
+    folders: &[SharedFolder],
 ) -> Vec<Shared> {
     let same = |path: &Path, read_only| Shared { source: path.into(), target: path.into(), read_only };
     let at =
@@ -114,6 +115,7 @@ pub(super) fn shared(
     shared.push(at(session, SESSION_DIR));
     shared.push(at(gateway, GATEWAY_DIR));
     shared.extend(read_only.iter().map(|path| same(path, true)));
+    shared.extend(folders.iter().map(|folder| same(&folder.path, !folder.write)));
     shared
 }
 
@@ -207,8 +209,14 @@ mod tests {
     }
 
     fn body_of(def: &ContainerDef, user: User, bounds: bool) -> HostConfig {
-        let shared =
-            shared("/d/w".as_ref(), "/d/h".as_ref(), "/d/s".as_ref(), "/d/g".as_ref(), &["/p".into()]);
+        let shared = shared(
+            "/d/w".as_ref(),
+            "/d/h".as_ref(),
+            "/d/s".as_ref(),
+            "/d/g".as_ref(),
+            &["/p".into()],
+            &def.folders,
+        );
         let bounds = Bounds { memory: bounds, processes: bounds, cpus: bounds };
         let data = Path::new("/root/d");
         let body = body(&Plan { id: id(), data, image: "i", def, user, bounds, shared: &shared });
