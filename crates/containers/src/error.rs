@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use crate::Kind;
+use crate::{Kind, symptoms::recognise};
 
 /// The packages that make Podman work on Debian and Ubuntu, rootless too.
 const PODMAN_PACKAGES: &str = "podman runc uidmap slirp4netns fuse-overlayfs netavark aardvark-dns";
@@ -91,7 +91,13 @@ impl fmt::Display for Fact {
             Self::IsRoot => f.write_str("this is root; rootless Podman is that of an ordinary user"),
             Self::IsNotRoot => f.write_str("only root can serve it"),
             Self::NoPodman => f.write_str("podman is not installed"),
-            Self::NotServed { command, error } => write!(f, "`{command}` failed: {error}"),
+            Self::NotServed { command, error } => {
+                if let Some(symptom) = recognise(error) {
+                    write!(f, "{} (", symptom.why)?;
+                }
+                write!(f, "`{command}` failed: {error}")?;
+                if recognise(error).is_some() { f.write_str(")") } else { Ok(()) }
+            }
         }
     }
 }
@@ -115,7 +121,9 @@ impl Fact {
             }
             Self::OtherMachine { variable, .. } => Some(format!("unset {variable}")),
             Self::NoPodman => Some(format!("sudo apt-get install -y {PODMAN_PACKAGES}")),
-            Self::NotServed { command, .. } => Some(command.clone()),
+            Self::NotServed { command, error } => {
+                Some(recognise(error).map_or_else(|| command.clone(), |symptom| symptom.next.to_owned()))
+            }
         }
     }
 }
