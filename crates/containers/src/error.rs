@@ -1,6 +1,9 @@
 //! Why no container engine could be used, in words, with what to type.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use crate::{Kind, symptoms::recognise};
 
@@ -108,15 +111,19 @@ impl Fact {
     pub fn next(&self) -> Option<String> {
         match self {
             Self::NoSocket { .. } | Self::IsRoot | Self::IsNotRoot | Self::OtherKind { .. } => None,
-            Self::NotAllowed { socket } if socket.ends_with("docker.sock") => Some(
+            Self::NotAllowed { socket } if is_dockers(socket) => Some(
                 "sudo usermod -aG docker $USER     (then sign in anew; who may use it is as good as root)"
                     .into(),
             ),
-            Self::NotAllowed { socket } => Some(format!("ls -l {}", socket.display())),
-            Self::NobodyListens { socket } if socket.ends_with("docker.sock") => {
+            Self::NotAllowed { socket } => Some(format!(
+                "`engine = \"rootless-podman\"` below `[container]` in holdpoint.toml, or: sudo setfacl -m u:$USER:rw {}     (who may use it is as good as its owner)",
+                socket.display()
+            )),
+            Self::NobodyListens { socket } if is_dockers(socket) => {
                 Some("sudo systemctl start docker".into())
             }
-            Self::NobodyListens { socket } | Self::Refused { socket, .. } => {
+            Self::NobodyListens { socket } => Some(serve(socket)),
+            Self::Refused { socket, .. } => {
                 Some(format!("curl --unix-socket {} http://d/_ping", socket.display()))
             }
             Self::OtherMachine { variable, .. } => Some(format!("unset {variable}")),
@@ -128,6 +135,32 @@ impl Fact {
     }
 }
 
+impl Fact {
+    /// What to type where nothing else was tried that could be mended.
+    fn only_way(&self) -> Option<String> {
+        let choose =
+            |kind: Kind| format!("`engine = \"{}\"` below `[container]` in holdpoint.toml", kind.name());
+        match self {
+            Self::NoSocket { socket } if is_dockers(socket) => {
+                Some("sudo systemctl enable --now docker".into())
+            }
+            Self::NoSocket { socket } => Some(serve(socket)),
+            Self::IsRoot => Some(choose(Kind::RootfulPodman)),
+            Self::IsNotRoot => Some(choose(Kind::RootlessPodman)),
+            Self::OtherKind { kind, .. } => Some(choose(*kind)),
+            _ => None,
+        }
+    }
+}
+
+fn is_dockers(socket: &Path) -> bool {
+    socket.ends_with("docker.sock")
+}
+
+fn serve(socket: &Path) -> String {
+    format!("podman system service --time=0 unix://{} &", socket.display())
+}
+
 impl ConnectError {
     /// What to type next: one line each, no line twice.
     #[must_use]
@@ -137,6 +170,10 @@ impl ConnectError {
             if !lines.contains(&line) {
                 lines.push(line);
             }
+        }
+        if lines.is_empty() {
+            // What is only in the way of one of several is the whole story where there was one.
+            lines.extend(self.tried.iter().find_map(|tried| tried.fact.only_way()));
         }
         lines
     }
