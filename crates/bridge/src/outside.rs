@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
     SESSION_SOCKET,
+    advice::advice,
     frame::{Frame, FrameSink, Frames, Launch, MAX_CHUNK_BYTES},
     socket,
 };
@@ -44,13 +45,23 @@ pub async fn bridge(options: BridgeOptions) -> anyhow::Result<i32> {
     let folder = options.folder.display();
     let listener = socket::bind(&options.folder, SESSION_SOCKET)
         .with_context(|| format!("failed to listen in {folder}"))?;
-    let accepted = tokio::time::timeout(CONNECT_WITHIN, listener.accept()).await;
-    let (stream, _) = accepted.ok().context("the container did not come up in time")??;
+    let Ok(accepted) = tokio::time::timeout(CONNECT_WITHIN, listener.accept()).await else {
+        let why = format!("the session's container did not come up within {} s", CONNECT_WITHIN.as_secs());
+        not_started(
+            &options.notes,
+            &why,
+            "holdpoint image build --base     (and build other images on it)",
+            "",
+        )?;
+        anyhow::bail!("{why}");
+    };
+    let (stream, _) = accepted?;
     // One connection, from the first process inside, before anything else runs there.
     drop(listener);
     std::fs::remove_file(options.folder.join(SESSION_SOCKET))?;
     let (read, write) = stream.into_split();
     let (mut frames, mut sink) = (Frames::new(read), FrameSink::new(write));
+    let writable = options.launch.writable.clone();
     sink.send(&Frame::Launch(options.launch)).await?;
     let stdin = tokio::spawn(async move {
         let mut stdin = tokio::io::stdin();
@@ -81,9 +92,18 @@ pub async fn bridge(options: BridgeOptions) -> anyhow::Result<i32> {
                 stderr.write_all(&bytes).await?;
                 stderr.flush().await?;
             }
+            // Only this side knows what goes on outside; inside they could make it up.
+            Some(Frame::Note(Note::NotStarted { .. })) => {}
             Some(Frame::Note(note)) => append(&options.notes, &note)?,
             Some(Frame::Exit(exit)) => break exit.as_code(),
-            Some(Frame::Failed(why)) => anyhow::bail!("{why}"),
+            Some(Frame::Failed(said)) => {
+                let (why, next) = advice(&writable).unwrap_or_else(|| {
+                    let next = "holdpoint image build --base     (and build other images on it)";
+                    ("the session could not be started in its container".into(), next.into())
+                });
+                not_started(&options.notes, &why, &next, &said)?;
+                anyhow::bail!("{said}");
+            }
             Some(_) => anyhow::bail!("the container sent something that only we send"),
             None => {
                 stderr.write_all(b"the session's container is gone\n").await?;
@@ -94,6 +114,10 @@ pub async fn bridge(options: BridgeOptions) -> anyhow::Result<i32> {
     };
     stdin.abort();
     Ok(code)
+}
+
+fn not_started(notes: &std::path::Path, why: &str, next: &str, said: &str) -> io::Result<()> {
+    append(notes, &Note::NotStarted { why: why.into(), next: next.into(), said: said.into() })
 }
 
 fn append(notes: &std::path::Path, note: &Note) -> io::Result<()> {

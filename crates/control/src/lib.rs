@@ -29,7 +29,7 @@ use std::{
 
 use holdpoint_checkpoint::Checkpoints;
 use holdpoint_engine::Engine;
-use holdpoint_model::{AgentDef, ExecutionId, Keep, UnixMs, wire::Delta};
+use holdpoint_model::{AgentDef, Execution, ExecutionId, Keep, UnixMs, event::Problem, wire::Delta};
 use holdpoint_store::Store;
 use tokio::sync::broadcast;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -171,10 +171,12 @@ impl Control {
         &self.inner.options.tokens
     }
 
-    /// Why an execution that should run has no session yet, if it waits for a free place.
+    /// Why an execution that should run has no session yet: it waits for a free place, or for somebody to see
+    /// to what keeps its session from being started.
     #[must_use]
-    pub fn queued(&self, id: ExecutionId) -> Option<String> {
-        self.inner.places.reason(id)
+    pub fn queued(&self, execution: &Execution) -> Option<String> {
+        let problem = execution.start_problem.as_ref().filter(|_| !execution.status.is_final());
+        problem.map(waits_for_mending).or_else(|| self.inner.places.reason(execution.id))
     }
 
     /// Sessions that run now, and how many may.
@@ -225,6 +227,10 @@ impl Inner {
             deltas.remove(&id);
         }
     }
+}
+
+fn waits_for_mending(problem: &Problem) -> String {
+    format!("waiting, and trying again: {}; try: {}", problem.title, problem.hint)
 }
 
 /// A lock whose holder panicked is still good: every critical section here leaves valid data.

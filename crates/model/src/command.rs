@@ -123,6 +123,12 @@ pub enum Gone {
         /// In words.
         reason: String,
     },
+    /// Before its session came up, for a reason that somebody has to see to. Tried again for much longer
+    /// than a loss.
+    NotStarted {
+        /// The cause, and what to type.
+        problem: Problem,
+    },
     /// Because everything waits for people.
     Parked,
     /// Because the execution is over.

@@ -89,6 +89,15 @@ pub enum Note {
         /// Which.
         folder: String,
     },
+    /// The session could not be started in its container, for a reason that somebody has to see to.
+    NotStarted {
+        /// The cause.
+        why: String,
+        /// What to type.
+        next: String,
+        /// What was said inside.
+        said: String,
+    },
 }
 
 /// A folder of this machine that all sessions of an agent see.
@@ -175,6 +184,9 @@ impl Note {
                 "{folder} in the session's container is full, so nothing more could be written there. More than {} is `container.tmp` of the agent.",
                 def.tmp
             ),
+            Self::NotStarted { why, next, .. } => {
+                format!("The session could not be started: {why}. Try: {next}")
+            }
         }
     }
 }

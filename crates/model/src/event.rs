@@ -84,6 +84,10 @@ pub enum EventBody {
         incarnation: Incarnation,
         /// In words.
         reason: String,
+        /// Set where its session never came up for a reason that somebody has to see to: the cause, and
+        /// what to type.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        problem: Option<Problem>,
     },
     /// The worker ended because nothing was left for it to do for now, or for good.
     WorkerStopped {
@@ -556,7 +560,7 @@ pub enum Level {
 /// An error as part of the product: what failed, why it matters, what to do next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// Stable, for scripts: `cli_missing`, `invalid_key`, `worker_crash_loop`…
+    /// Stable, for scripts: `cli_missing`, `invalid_key`, `container_failed`, `worker_crash_loop`…
     pub code: String,
     /// What failed.
     pub title: String,

@@ -49,6 +49,8 @@ impl Notes {
             Note::OutOfMemory { .. } => 0,
             Note::TooManyProcesses { .. } => 1,
             Note::Full { .. } => 2,
+            // For the control plane, which reads it when this worker is gone.
+            Note::NotStarted { .. } => return false,
         }];
         *told += 1;
         *told <= MOST

@@ -152,6 +152,10 @@ impl ContainerEngine {
             &start.read_only,
             &def.folders,
         );
+        let folders = def.folders.iter().map(|folder| &folder.path);
+        for folder in start.read_only.iter().chain(folders) {
+            there(folder)?;
+        }
         if let User::Mapped { uid } = user {
             let (mounts, sources) = (self.mounts_of(id), shared.clone());
             let mapped = tokio::task::spawn_blocking(move || -> io::Result<Vec<PathBuf>> {
@@ -234,7 +238,7 @@ impl ContainerEngine {
     async fn ensure(&self) -> Result<(), EngineError> {
         self.containers.ensure().await.map_err(|error| EngineError::Container {
             why: format!("{} cannot be reached any more", self.containers.kind()),
-            next: "podman info".into(),
+            next: error.next().into_iter().next().unwrap_or_else(|| "podman info".into()),
             said: error.to_string(),
         })
     }
@@ -258,6 +262,23 @@ impl ContainerEngine {
             })
             .collect()
     }
+}
+
+/// A folder that somebody else sees to. The engine would say that something could not be mounted.
+fn there(folder: &Path) -> Result<(), EngineError> {
+    let shown = folder.display();
+    std::fs::read_dir(folder).map(drop).map_err(|error| EngineError::Container {
+        why: match error.kind() {
+            io::ErrorKind::NotFound => format!("{shown} is gone, which the agent's `plugins` name"),
+            io::ErrorKind::NotADirectory => format!("{shown} is no folder, and the agent's `plugins` name it"),
+            _ => format!("{shown} cannot be read, which the agent's `plugins` name"),
+        },
+        next: match error.kind() {
+            io::ErrorKind::PermissionDenied => format!("sudo chmod -R a+rX {shown}"),
+            _ => format!("ls -ld {shown}     (put the plugin back there, or start the conversation again with an agent without it)"),
+        },
+        said: error.to_string(),
+    })
 }
 
 fn make_private(folder: &Path) -> Result<(), EngineError> {

@@ -164,6 +164,14 @@ impl Transcript {
         match body {
             EventBody::ExecutionCreated(created) => self.created(created),
             EventBody::MessageQueued(message) => self.message(message),
+            EventBody::WorkerLost { problem: Some(problem), .. } => {
+                let why = format!(
+                    "the session could not be started, and is tried again: {}",
+                    clean(&problem.title)
+                );
+                let next = clean(&problem.hint);
+                format!("{}\n{}", paint.dim(&format!("  ({why})")), paint.dim(&format!("  → {next}")))
+            }
             EventBody::WorkerLost { reason, .. } => {
                 paint.dim(&format!("  (the session was lost: {}; it goes on)", one_line(reason, WIDTH)))
             }

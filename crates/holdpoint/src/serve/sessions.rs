@@ -116,7 +116,7 @@ async fn in_containers(plan: &Plan, program: PathBuf) -> Result<Chosen, Failure>
         Arc::new(Containers::connect(&plan.connect).await.map_err(|error| containers::failure(&error))?);
     let by = format!("{} {}", containers.kind(), containers.version());
     let image = match &plan.config.container.image {
-        Some(image) => image.clone(),
+        Some(image) => own_image(&containers, image).await?,
         None => base_image(&containers).await?,
     };
     let options = ContainerOptions {
@@ -131,6 +131,20 @@ async fn in_containers(plan: &Plan, program: PathBuf) -> Result<Chosen, Failure>
     let engine = Arc::new(engine.map_err(|error| Failure::new(format!("{by} cannot be used")).why(error))?);
     let isolation = Isolation::Containers { by, unbounded: engine.unbounded() };
     Ok(Chosen { engine: engine.clone(), containers: Some(engine), isolation })
+}
+
+/// The image that the configuration names, if the engine has it.
+async fn own_image(containers: &Containers, image: &str) -> Result<String, Failure> {
+    let tool = if containers.kind().is_podman() { "podman" } else { "docker" };
+    let found = containers.client().inspect_image(image).await;
+    found.map(|_| image.to_owned()).map_err(|error| {
+        Failure::new(format!("{} does not have the image that sessions run in", containers.kind()))
+            .why(format!("`[container] image` in holdpoint.toml is {image}: {error}"))
+            .next(format!(
+                "{tool} pull {image}     (or take `image` out of holdpoint.toml, for Holdpoint's own)"
+            ))
+            .exit(Exit::NotFound)
+    })
 }
 
 /// The base image of this version, if the engine has it.

@@ -67,7 +67,7 @@ pub(super) fn execution(state: &WebState, caller: &Caller, execution: &Execution
         Some(Outcome::Cancelled { by }) => view["cancelled_by"] = json!(by),
         None => {}
     }
-    if let Some(queue) = state.control.queued(execution.id) {
+    if let Some(queue) = state.control.queued(execution) {
         view["queue"] = json!(queue);
     }
     if caller.is_operator() {

@@ -76,7 +76,7 @@ pub(super) async fn page(
     let view = view_of(&state, &caller, execution, &back);
     let first = if params.all == 1 { 0 } else { timeline.len().saturating_sub(limits::TIMELINE_PARTS) };
     let open = super::inbox::count_for(&state, &caller).await?;
-    let queued = state.control.queued(known.id);
+    let queued = state.control.queued(execution);
     let body = document(&timeline, execution, &view, first, queued.as_deref());
     let page =
         Page { title: &known.title, name: "conversation", caller: Some(&caller), open_holds: Some(open) };

@@ -191,7 +191,18 @@ impl Timeline {
                 let error = status.map_or_else(|| error.clone(), |status| format!("{status} {error}"));
                 self.retry = Some((*attempt, *max_retries, error));
             }
-            EventBody::WorkerLost { incarnation, reason } => self.say(
+            EventBody::WorkerLost { incarnation, problem: Some(problem), .. } => self.say(
+                event,
+                Level::Warning,
+                format!(
+                    "Worker {incarnation} could not be started: {}. Try: {}",
+                    problem.title, problem.hint
+                ),
+                // Everybody sees the newest as long as it is so.
+                true,
+                parts,
+            ),
+            EventBody::WorkerLost { incarnation, reason, problem: None } => self.say(
                 event,
                 Level::Warning,
                 format!("Worker {incarnation} was lost ({reason}). Another one goes on from where it was."),
