@@ -104,7 +104,7 @@ pub(super) fn shared(
     workspace: &Path,
     home: &Path,
     session: &Path,
-    gateway: &Path,
+    gateway: Option<&Path>,
     read_only: &[PathBuf],
 ) -> Vec<Shared> {
     let same = |path: &Path, read_only| Shared { source: path.into(), target: path.into(), read_only };
@@ -112,7 +112,7 @@ pub(super) fn shared(
         |path: &Path, target: &str| Shared { source: path.into(), target: target.into(), read_only: true };
     let mut shared = vec![same(workspace, false), same(home, false)];
     shared.push(at(session, SESSION_DIR));
-    shared.push(at(gateway, GATEWAY_DIR));
+    shared.extend(gateway.map(|gateway| at(gateway, GATEWAY_DIR)));
     shared.extend(read_only.iter().map(|path| same(path, true)));
     shared
 }
@@ -135,8 +135,9 @@ pub(super) fn body(plan: &Plan<'_>) -> ContainerCreateBody {
         hard: Some(most),
     };
     let mut ulimits = vec![limit("nofile", OPEN_FILES), limit("fsize", bytes(def.file.0)), limit("core", 0)];
-    if !matches!(plan.user, User::Operator { .. }) {
-        // Counted by user: whoever shares the operator's id would be bounded by what the operator runs.
+    if !plan.bounds.processes && !matches!(plan.user, User::Operator { .. }) {
+        // Counted by user: whoever shares the operator's id would be bounded by what the operator runs. Only
+        // where nothing else bounds them: the kernel looks at this limit first, and does not count it.
         ulimits.push(limit("nproc", def.processes.into()));
     }
     #[allow(clippy::cast_possible_truncation)]
@@ -208,7 +209,7 @@ mod tests {
 
     fn body_of(def: &ContainerDef, user: User, bounds: bool) -> HostConfig {
         let shared =
-            shared("/d/w".as_ref(), "/d/h".as_ref(), "/d/s".as_ref(), "/d/g".as_ref(), &["/p".into()]);
+            shared("/d/w".as_ref(), "/d/h".as_ref(), "/d/s".as_ref(), Some("/d/g".as_ref()), &["/p".into()]);
         let bounds = Bounds { memory: bounds, processes: bounds, cpus: bounds };
         let data = Path::new("/root/d");
         let body = body(&Plan { id: id(), data, image: "i", def, user, bounds, shared: &shared });
