@@ -11,10 +11,13 @@ use std::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use holdpoint_model::container::Note;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixListener,
+};
 
 use crate::{
-    SESSION_SOCKET,
+    GATEWAY_SOCKET, SESSION_SOCKET,
     advice::advice,
     frame::{Frame, FrameSink, Frames, Launch, MAX_CHUNK_BYTES},
     socket,
@@ -33,6 +36,8 @@ pub struct BridgeOptions {
     pub folder: PathBuf,
     /// A file for notes, one JSON object a line, which the container does not see.
     pub notes: PathBuf,
+    /// The folder with the gateway's socket, where the container does not see it.
+    pub gateway: Option<PathBuf>,
     /// What is to be started.
     pub launch: Launch,
 }
@@ -43,6 +48,10 @@ pub struct BridgeOptions {
 /// When the container does not connect in time, or breaks off.
 pub async fn bridge(options: BridgeOptions) -> anyhow::Result<i32> {
     let folder = options.folder.display();
+    let gateway = match options.gateway {
+        Some(gateway) => Some((socket::bind(&options.folder, GATEWAY_SOCKET)?, gateway)),
+        None => None,
+    };
     let listener = socket::bind(&options.folder, SESSION_SOCKET)
         .with_context(|| format!("failed to listen in {folder}"))?;
     let Ok(accepted) = tokio::time::timeout(CONNECT_WITHIN, listener.accept()).await else {
@@ -59,6 +68,10 @@ pub async fn bridge(options: BridgeOptions) -> anyhow::Result<i32> {
     // One connection, from the first process inside, before anything else runs there.
     drop(listener);
     std::fs::remove_file(options.folder.join(SESSION_SOCKET))?;
+    if let Some((listener, gateway)) = gateway {
+        let first = stream.peer_cred()?.pid().context("the first process inside has no number")?;
+        tokio::spawn(lead(listener, gateway, first));
+    }
     let (read, write) = stream.into_split();
     let (mut frames, mut sink) = (Frames::new(read), FrameSink::new(write));
     let writable = options.launch.writable.clone();
@@ -118,6 +131,27 @@ pub async fn bridge(options: BridgeOptions) -> anyhow::Result<i32> {
 
 fn not_started(notes: &std::path::Path, why: &str, next: &str, said: &str) -> io::Result<()> {
     append(notes, &Note::NotStarted { why: why.into(), next: next.into(), said: said.into() })
+}
+
+/// Leads calls to the gateway, of the first process inside alone: the kernel says who it is that connects.
+async fn lead(listener: UnixListener, gateway: PathBuf, first: i32) {
+    loop {
+        let Ok((mut stream, _)) = listener.accept().await else {
+            // Out of files, most likely: a pause, and not a loop that takes a processor.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        if stream.peer_cred().ok().and_then(|peer| peer.pid()) != Some(first) {
+            continue;
+        }
+        let gateway = gateway.clone();
+        tokio::spawn(async move {
+            // The caller sees a closed connection, as when the gateway is away, and tries again.
+            if let Ok(mut to) = socket::connect(&gateway, GATEWAY_SOCKET).await {
+                let _ = tokio::io::copy_bidirectional(&mut stream, &mut to).await;
+            }
+        });
+    }
 }
 
 fn append(notes: &std::path::Path, note: &Note) -> io::Result<()> {

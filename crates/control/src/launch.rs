@@ -10,7 +10,7 @@ use std::{
 use holdpoint_beneath::{Folder, is_the_trees_doing};
 use holdpoint_engine::{EngineError, StartWorker, WorkerId, container::SESSION_FOLDER};
 use holdpoint_model::{
-    Digest, Execution, Residency,
+    Digest, Execution, Network, Residency,
     container::Note,
     event::{EventBody, Problem, ToolResult},
     wire::{Bridge, WIRE_VERSION, WorkerSpec, block_digest},
@@ -180,6 +180,8 @@ impl Inner {
             folder: run_dir.join(SESSION_FOLDER),
             notes: run_dir.join(NOTES_FILE),
             memory_bytes: (!side.bounds_memory).then_some(state.definition.container.memory.0),
+            processes: (!side.bounds_processes).then_some(state.definition.container.processes),
+            gateway: (state.definition.container.network == Network::None).then_some(side.gateway_dir),
         })
     }
 

@@ -72,6 +72,8 @@ mod tests {
             folder: dir.path().into(),
             notes: path.clone(),
             memory_bytes: None,
+            processes: None,
+            gateway: None,
         };
         let mut notes = Notes { bridge: Some(bridge), read: 0, told: [0; 3] };
         assert_eq!(notes.news().expect("none yet"), []);

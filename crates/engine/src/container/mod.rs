@@ -22,6 +22,7 @@ use bollard::{
     },
 };
 use holdpoint_containers::{Containers, Kind};
+use holdpoint_model::Network;
 use tokio::sync::broadcast;
 
 use crate::{Boxed, BridgeSide, Engine, EngineError, ProcessEngine, StartWorker, WorkerId};
@@ -144,14 +145,10 @@ impl ContainerEngine {
         make_private(&session)?;
         let (uid, gid) = self.operator;
         let user = User::of(self.containers.kind(), uid, gid, id);
-        let mut shared = shared(
-            &start.workspace,
-            &start.home,
-            &session,
-            &self.options.gateway_dir,
-            &start.read_only,
-            &def.folders,
-        );
+        // Without any network not even the gateway's socket is there for the session's commands.
+        let gateway = (def.network != Network::None).then_some(&*self.options.gateway_dir);
+        let mut shared =
+            shared(&start.workspace, &start.home, &session, gateway, &start.read_only, &def.folders);
         let folders = def.folders.iter().map(|folder| &folder.path);
         for folder in start.read_only.iter().chain(folders) {
             there(folder)?;
@@ -316,6 +313,11 @@ impl Engine for ContainerEngine {
     }
 
     fn bridge(&self) -> Option<BridgeSide> {
-        Some(BridgeSide { program: self.options.program.clone(), bounds_memory: self.bounds.memory })
+        Some(BridgeSide {
+            program: self.options.program.clone(),
+            bounds_memory: self.bounds.memory,
+            bounds_processes: self.bounds.processes,
+            gateway_dir: self.options.gateway_dir.clone(),
+        })
     }
 }

@@ -104,7 +104,7 @@ pub(super) fn shared(
     workspace: &Path,
     home: &Path,
     session: &Path,
-    gateway: &Path,
+    gateway: Option<&Path>,
     read_only: &[PathBuf],
     folders: &[SharedFolder],
 ) -> Vec<Shared> {
@@ -113,7 +113,7 @@ pub(super) fn shared(
         |path: &Path, target: &str| Shared { source: path.into(), target: target.into(), read_only: true };
     let mut shared = vec![same(workspace, false), same(home, false)];
     shared.push(at(session, SESSION_DIR));
-    shared.push(at(gateway, GATEWAY_DIR));
+    shared.extend(gateway.map(|gateway| at(gateway, GATEWAY_DIR)));
     shared.extend(read_only.iter().map(|path| same(path, true)));
     shared.extend(folders.iter().map(|folder| same(&folder.path, !folder.write)));
     shared
@@ -137,8 +137,9 @@ pub(super) fn body(plan: &Plan<'_>) -> ContainerCreateBody {
         hard: Some(most),
     };
     let mut ulimits = vec![limit("nofile", OPEN_FILES), limit("fsize", bytes(def.file.0)), limit("core", 0)];
-    if !matches!(plan.user, User::Operator { .. }) {
-        // Counted by user: whoever shares the operator's id would be bounded by what the operator runs.
+    if !plan.bounds.processes && !matches!(plan.user, User::Operator { .. }) {
+        // Counted by user: whoever shares the operator's id would be bounded by what the operator runs. Only
+        // where nothing else bounds them: the kernel looks at this limit first, and does not count it.
         ulimits.push(limit("nproc", def.processes.into()));
     }
     #[allow(clippy::cast_possible_truncation)]
@@ -213,7 +214,7 @@ mod tests {
             "/d/w".as_ref(),
             "/d/h".as_ref(),
             "/d/s".as_ref(),
-            "/d/g".as_ref(),
+            Some("/d/g".as_ref()),
             &["/p".into()],
             &def.folders,
         );

@@ -174,6 +174,12 @@ pub struct BridgeArgs {
     /// Memory of everything inside, where nobody else bounds it
     #[arg(long, value_name = "BYTES")]
     pub memory_bytes: Option<u64>,
+    /// The most processes and threads inside, where nobody else counts them
+    #[arg(long, value_name = "NUMBER")]
+    pub processes: Option<u32>,
+    /// The folder with the gateway's socket, where the container does not see it
+    #[arg(long, value_name = "DIR")]
+    pub gateway: Option<PathBuf>,
     /// The program inside, and its arguments
     #[arg(last = true, required = true, value_name = "PROGRAM")]
     pub program: Vec<String>,
