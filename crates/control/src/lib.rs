@@ -9,6 +9,7 @@ mod checkpoint;
 mod clock;
 mod commands;
 mod fork;
+mod inside;
 mod launch;
 mod layout;
 mod links;
@@ -36,6 +37,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use attach::Attachment;
 pub use commands::{CommandError, DecideError, NewExecution, StartError, Started};
 pub use fork::{ForkError, NewFork};
+pub use holdpoint_engine::{ContainerView, Instance, MountView, Piece, Usage};
+pub use inside::{Command, ExecBounds, Executing, InsideError, LogOf, Seen};
 pub use layout::Layout;
 pub use links::{LinkRefused, WorkerLink};
 pub use notify::Outlets;
@@ -93,6 +96,8 @@ pub(crate) struct Inner {
     pub(crate) work: Work,
     pub(crate) clock: Clock,
     pub(crate) taking: Taking,
+    /// Commands that people run beside sessions.
+    pub(crate) executing: Arc<tokio::sync::Semaphore>,
     /// Held by whoever deletes by rule.
     pub(crate) deleting: tokio::sync::Mutex<()>,
     deltas: Mutex<HashMap<ExecutionId, broadcast::Sender<Delta>>>,
@@ -129,6 +134,7 @@ impl Control {
                 work: Work::default(),
                 clock: Clock::default(),
                 taking: Taking::default(),
+                executing: Arc::new(tokio::sync::Semaphore::new(inside::AT_ONCE)),
                 deleting: tokio::sync::Mutex::default(),
                 deltas: Mutex::default(),
                 started_at,
