@@ -11,7 +11,7 @@ use std::{
 
 use holdpoint_beneath::{Folder, is_the_trees_doing};
 use holdpoint_engine::{EngineError, Exec, Instance, Piece, Running, WorkerId};
-use holdpoint_model::{Actor, Command as LogCommand, Execution, ExecutionId, Incarnation, Residency, UnixMs};
+use holdpoint_model::{Actor, Command, Execution, ExecutionId, Incarnation, Residency, UnixMs};
 use holdpoint_store::StoreError;
 use thiserror::Error;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
@@ -42,7 +42,7 @@ pub struct Seen {
 
 /// A command that a person wants to run.
 #[derive(Clone, Debug)]
-pub struct Command {
+pub struct NewExec {
     /// The program and its arguments.
     pub command: Vec<String>,
     /// What it reads; nothing where absent.
@@ -112,6 +112,7 @@ fn no_worker(residency: Residency) -> &'static str {
     match residency {
         Residency::Parked => "no worker: it waits for people, and waits without one",
         Residency::Lost => "no worker: the last one was lost, and the next has not been started",
+        Residency::Starting => "no worker yet: it is being started",
         _ => "no worker: nothing runs for this conversation",
     }
 }
@@ -192,8 +193,15 @@ impl Control {
     /// # Errors
     /// [`InsideError`].
     pub async fn look_inside(&self, id: ExecutionId) -> Result<Instance, InsideError> {
-        let worker = worker_of(&*self.with_worker(id).await?);
-        self.inner.options.engine.look(&[worker]).await?.pop().ok_or(InsideError::Gone)
+        self.look(&*self.with_worker(id).await?).await
+    }
+
+    async fn look(&self, execution: &Execution) -> Result<Instance, InsideError> {
+        let found = self.inner.options.engine.look(&[worker_of(execution)]).await?.pop();
+        found.ok_or(match execution.residency {
+            Residency::Starting => InsideError::NoWorker(Residency::Starting),
+            _ => InsideError::Gone,
+        })
     }
 
     async fn with_worker(&self, id: ExecutionId) -> Result<Arc<Execution>, InsideError> {
@@ -209,17 +217,15 @@ impl Control {
     ///
     /// # Errors
     /// [`InsideError`]; nothing ran then.
-    pub async fn exec(&self, id: ExecutionId, what: Command) -> Result<Executing, InsideError> {
+    pub async fn exec(&self, id: ExecutionId, what: NewExec) -> Result<Executing, InsideError> {
         check(&what.command)?;
         let execution = self.with_worker(id).await?;
         let place =
             self.inner.executing.clone().try_acquire_owned().map_err(|_| InsideError::Busy)?;
         let worker = worker_of(&execution);
         let options = &self.inner.options;
-        if options.engine.look(&[worker]).await?.is_empty() {
-            return Err(InsideError::Gone);
-        }
-        let audited = LogCommand::RunCommand {
+        self.look(&execution).await?;
+        let audited = Command::RunCommand {
             by: what.by,
             incarnation: worker.incarnation,
             command: what.command.clone(),

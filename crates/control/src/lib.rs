@@ -38,7 +38,7 @@ pub use attach::Attachment;
 pub use commands::{CommandError, DecideError, NewExecution, StartError, Started};
 pub use fork::{ForkError, NewFork};
 pub use holdpoint_engine::{ContainerView, Instance, MountView, Piece, Usage};
-pub use inside::{Command, ExecBounds, Executing, InsideError, LogOf, Seen};
+pub use inside::{ExecBounds, Executing, InsideError, LogOf, NewExec, Seen};
 pub use layout::Layout;
 pub use links::{LinkRefused, WorkerLink};
 pub use notify::Outlets;
