@@ -9,6 +9,7 @@ mod checkpoint;
 mod clock;
 mod commands;
 mod fork;
+mod inside;
 mod launch;
 mod layout;
 mod links;
@@ -37,6 +38,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use attach::Attachment;
 pub use commands::{CommandError, DecideError, NewExecution, StartError, Started};
 pub use fork::{ForkError, NewFork};
+pub use holdpoint_engine::{ContainerView, Instance, MountView, Piece, Usage};
+pub use inside::{ExecBounds, Executing, InsideError, LogOf, NewExec, Seen};
 pub use layout::Layout;
 pub use links::{LinkRefused, WorkerLink};
 pub use notify::Outlets;
@@ -95,6 +98,8 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) taking: Taking,
     pub(crate) waiting_for_room: space::Waiting,
+    /// Commands that people run beside sessions.
+    pub(crate) executing: Arc<tokio::sync::Semaphore>,
     /// Held by whoever deletes by rule.
     pub(crate) deleting: tokio::sync::Mutex<()>,
     deltas: Mutex<HashMap<ExecutionId, broadcast::Sender<Delta>>>,
@@ -132,6 +137,7 @@ impl Control {
                 clock: Clock::default(),
                 taking: Taking::default(),
                 waiting_for_room: space::Waiting::default(),
+                executing: Arc::new(tokio::sync::Semaphore::new(inside::AT_ONCE)),
                 deleting: tokio::sync::Mutex::default(),
                 deltas: Mutex::default(),
                 started_at,

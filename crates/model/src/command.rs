@@ -92,6 +92,15 @@ pub enum Command {
     /// A checkpoint is whole and on disk. Refused when anything has happened since its [`Checkpoint::at`]:
     /// then it may hold halves.
     CheckpointTaken(Checkpoint),
+    /// An operator is about to run a command beside the session.
+    RunCommand {
+        /// Who.
+        by: Actor,
+        /// Beside which incarnation's session.
+        incarnation: Incarnation,
+        /// The program and its arguments.
+        command: Vec<String>,
+    },
     /// Something people should know.
     Notice {
         /// How much it matters.

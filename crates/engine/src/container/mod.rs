@@ -6,6 +6,7 @@
 
 mod explain;
 mod idmap;
+mod look;
 mod settings;
 
 use std::{
@@ -25,7 +26,9 @@ use holdpoint_containers::{Containers, Kind};
 use holdpoint_model::Network;
 use tokio::sync::broadcast;
 
-use crate::{Boxed, BridgeSide, Engine, EngineError, ProcessEngine, StartWorker, WorkerId};
+use crate::{
+    Boxed, BridgeSide, Engine, EngineError, Exec, Instance, ProcessEngine, Running, StartWorker, WorkerId,
+};
 use explain::{Attempt, explain};
 use idmap::Mapping;
 use settings::{Bounds, Plan, User, body, name, shared};
@@ -319,5 +322,17 @@ impl Engine for ContainerEngine {
             bounds_processes: self.bounds.processes,
             gateway_dir: self.options.gateway_dir.clone(),
         })
+    }
+
+    fn look<'a>(&'a self, ids: &'a [WorkerId]) -> Boxed<'a, Result<Vec<Instance>, EngineError>> {
+        Box::pin(self.look(ids))
+    }
+
+    fn exec(&self, exec: Exec) -> Boxed<'_, Result<Running, EngineError>> {
+        Box::pin(self.exec(exec))
+    }
+
+    fn container_log(&self, id: WorkerId, lines: usize) -> Boxed<'_, Result<Option<Vec<u8>>, EngineError>> {
+        Box::pin(self.log(id, lines))
     }
 }

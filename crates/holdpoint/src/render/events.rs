@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdpoint_model::{
     Answer, EventBody, HoldId,
-    event::{AssistantBlock, Block, Created, Level, Message, Problem, TurnResult},
+    event::{AssistantBlock, Block, Created, Level, Message, Problem, TurnResult, command_line},
     hold::{Decision, Subject},
     wire::Delta,
 };
@@ -230,6 +230,11 @@ impl Transcript {
                 }
                 paint.dim(&format!("  files:\n{}", block(&lines.join("\n"), "    ", SOME_LINES)))
             }
+            EventBody::CommandRun { by, command, .. } => paint.dim(&format!(
+                "  ({} ran beside the session: {})",
+                one_line(&by.name, 60),
+                one_line(&command_line(command), WIDTH)
+            )),
             EventBody::InterruptRequested { by } => {
                 paint.dim(&format!("  (interrupted by {})", one_line(&by.name, 60)))
             }

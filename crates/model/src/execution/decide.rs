@@ -71,6 +71,11 @@ impl Execution {
                 }
                 Ok(vec![EventBody::WorkerStarting { incarnation: self.incarnation + 1, engine, reason }])
             }
+            // Also of one that is over: its worker may still be there.
+            Command::RunCommand { by, incarnation, command } => {
+                self.acting(incarnation)?;
+                Ok(vec![EventBody::CommandRun { by, incarnation, command }])
+            }
             Command::WorkerGone { incarnation, how } => self.worker_gone(incarnation, how, ctx),
             Command::BeginRelease { hold, incarnation } => self.begin_release(hold, incarnation),
             Command::BeginMessage { message, incarnation } => {

@@ -112,6 +112,7 @@ impl Execution {
         match &event.body {
             EventBody::ExecutionCreated(_)
             | EventBody::ApiRetry { .. }
+            | EventBody::CommandRun { .. }
             | EventBody::Notice { .. }
             | EventBody::CliFrame { .. } => {}
             EventBody::MessageQueued(message) => {
