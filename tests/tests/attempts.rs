@@ -506,7 +506,7 @@ async fn the_hosts_files_are_not_there(#[case] kind: Kind) -> Result<()> {
         .collect();
     assert_eq!(more, Vec::<&str>::new());
     // What looks like the host's below `/tmp` is not: only this session's own two folders are mounted there.
-    for outside in [&*server.folder(), &server.data, &session.folder()] {
+    for outside in [server.folder(), &server.data, &session.folder()] {
         let said = session
             .prints(&format!("touch {}/attempt; mkdir -p {}/more", outside.display(), outside.display()))
             .await?;
