@@ -220,8 +220,7 @@ impl Control {
     pub async fn exec(&self, id: ExecutionId, what: NewExec) -> Result<Executing, InsideError> {
         check(&what.command)?;
         let execution = self.with_worker(id).await?;
-        let place =
-            self.inner.executing.clone().try_acquire_owned().map_err(|_| InsideError::Busy)?;
+        let place = self.inner.executing.clone().try_acquire_owned().map_err(|_| InsideError::Busy)?;
         let worker = worker_of(&execution);
         let options = &self.inner.options;
         self.look(&execution).await?;
@@ -292,8 +291,7 @@ impl Control {
             })?,
             LogOf::Worker => {
                 let path = self.worker_log(id, worker.incarnation);
-                let none =
-                    || InsideError::NoLog(format!("there is no log of worker {}", worker.incarnation));
+                let none = || InsideError::NoLog(format!("there is no log of worker {}", worker.incarnation));
                 blocking(move || end_of(&path)).await.map_err(InsideError::Read)?.ok_or_else(none)?
             }
             LogOf::Cli => {
@@ -423,7 +421,10 @@ mod tests {
         fs::write(debug.join("one.txt"), "first words").expect("file");
         fs::write(&worker, "INFO the session ended code=1 stderr=boom\n").expect("file");
         let log = String::from_utf8(cli_log(&home, &worker).expect("log").expect("some")).expect("text");
-        assert!(log.contains("first words\n") && log.contains("stderr=boom") && !log.contains("secret"), "{log}");
+        assert!(
+            log.contains("first words\n") && log.contains("stderr=boom") && !log.contains("secret"),
+            "{log}"
+        );
         fs::remove_dir_all(&debug).expect("folder");
         symlink(dir.path(), &debug).expect("link");
         let log = String::from_utf8(cli_log(&home, &worker).expect("log").expect("some")).expect("text");

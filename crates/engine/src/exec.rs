@@ -93,8 +93,7 @@ impl Running {
 
     /// A program that could not even be started, as a shell would say it.
     pub(crate) fn not_started(program: &str, is_missing: bool) -> Self {
-        let (why, code) =
-            if is_missing { ("not found", NOT_FOUND) } else { ("cannot be run", NOT_RUNNABLE) };
+        let (why, code) = if is_missing { ("not found", NOT_FOUND) } else { ("cannot be run", NOT_RUNNABLE) };
         Self::ended(vec![Piece::Err(format!("{program}: {why}\n").into_bytes()), Piece::Exit(code)])
     }
 

@@ -102,8 +102,8 @@ pub(crate) fn measure(pids: &[i32]) -> Measured {
         all.resident += stat.resident_pages * rustix::param::page_size() as u64;
         all.tasks += stat.threads;
         all.cpu_ms += stat.cpu_ticks * 1000 / ticks;
-        let started = booted_at
-            .and_then(|at| Some(at + UnixMs::try_from(stat.started_ticks * 1000 / ticks).ok()?));
+        let started =
+            booted_at.and_then(|at| Some(at + UnixMs::try_from(stat.started_ticks * 1000 / ticks).ok()?));
         all.started_at = [all.started_at, started].into_iter().flatten().min();
     }
     all

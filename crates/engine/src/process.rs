@@ -5,8 +5,8 @@ use std::{path::PathBuf, process::Stdio, time::Duration};
 use tokio::{process::Command, sync::broadcast};
 
 use crate::{
-    Boxed, BridgeSide, Engine, EngineError, Exec, Instance, Running, StartWorker, Usage, WORKER_MARK, WorkerId,
-    exec,
+    Boxed, BridgeSide, Engine, EngineError, Exec, Instance, Running, StartWorker, Usage, WORKER_MARK,
+    WorkerId, exec,
     instance::measure,
     proc_scan::{Found, kill_now, scan},
 };

@@ -316,12 +316,13 @@ impl From<InsideError> for Problem {
                     .with("residency", json!(residency.as_str()))
             }
             InsideError::Gone => refused(StatusCode::GONE, "worker_gone", "the worker is gone"),
-            InsideError::NoContainer => refused(StatusCode::CONFLICT, "no_container", "there is no container"),
+            InsideError::NoContainer => {
+                refused(StatusCode::CONFLICT, "no_container", "there is no container")
+            }
             InsideError::NoLog(_) => refused(StatusCode::NOT_FOUND, "no_log", "there is no such log"),
             InsideError::Invalid(text) => Self::invalid(text),
-            InsideError::Busy => {
-                refused(StatusCode::TOO_MANY_REQUESTS, "busy", "too many commands run").header(header::RETRY_AFTER, "5")
-            }
+            InsideError::Busy => refused(StatusCode::TOO_MANY_REQUESTS, "busy", "too many commands run")
+                .header(header::RETRY_AFTER, "5"),
             InsideError::Engine(error) => {
                 tracing::warn!(%error, "failed to look inside of a session");
                 refused(StatusCode::BAD_GATEWAY, "engine_failed", "the engine of this session did not do it")

@@ -42,9 +42,8 @@ impl ContainerEngine {
             };
             let pid = found.state.as_ref().and_then(|state| i32::try_from(state.pid?).ok());
             let pid = pid.filter(|pid| *pid > 0);
-            let inside = pid
-                .and_then(|pid| namespaces.get(&namespace_of(pid)?))
-                .map_or(&[][..], Vec::as_slice);
+            let inside =
+                pid.and_then(|pid| namespaces.get(&namespace_of(pid)?)).map_or(&[][..], Vec::as_slice);
             self.fill(worker, &found, pid, inside);
         }
         Ok(workers)
@@ -164,7 +163,8 @@ impl ContainerEngine {
 
     pub(super) async fn log(&self, id: WorkerId, lines: usize) -> Result<Option<Vec<u8>>, EngineError> {
         self.ensure().await?;
-        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&lines.to_string()).build();
+        let options =
+            LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&lines.to_string()).build();
         let mut log = self.containers.client().logs(&name(id), Some(options));
         let mut text = Vec::new();
         while let Some(piece) = log.next().await {

@@ -10,10 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::{Context, inspect::instead},
-    client::{
-        Api,
-        ids,
-    },
+    client::{Api, ids},
     failure::{EndedWith, Failure},
     render::clean,
     term,

@@ -105,7 +105,14 @@ mod tests {
         }))
         .expect("read");
         let text = blocks(&seen, 0);
-        for part in ["Worker 2 of 0190", "3 MiB of 1024 MiB", "processes  31\n", "of 1.5 processors", "  read   /t", "from /s"] {
+        for part in [
+            "Worker 2 of 0190",
+            "3 MiB of 1024 MiB",
+            "processes  31\n",
+            "of 1.5 processors",
+            "  read   /t",
+            "from /s",
+        ] {
             assert!(text.contains(part), "{part} is not in:\n{text}");
         }
         assert!(!text.contains('\u{1b}'), "{text}");

@@ -28,7 +28,15 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<()> {
     }
     let now = time::now();
     let mut table = Table::new(&[
-        "execution", "agent", "worker", "engine", "container", "state", "memory", "processes", "since",
+        "execution",
+        "agent",
+        "worker",
+        "engine",
+        "container",
+        "state",
+        "memory",
+        "processes",
+        "since",
     ]);
     for item in &list {
         let unknown = || "-".to_owned();

@@ -176,9 +176,9 @@ fn decision_view(decision: &Decision) -> Value {
 pub(crate) fn instance(worker: &Instance) -> Value {
     let usage = |usage: Usage| json!({ "used": usage.used, "limit": usage.limit });
     let container = worker.container.as_ref().map(|container| {
-        let mounts = container.mounts.iter().map(|mount| {
-            json!({ "source": mount.source, "target": mount.target, "read_only": mount.read_only })
-        });
+        let mounts = container.mounts.iter().map(
+            |mount| json!({ "source": mount.source, "target": mount.target, "read_only": mount.read_only }),
+        );
         json!({
             "id": container.id,
             "name": container.name,

@@ -72,7 +72,11 @@ async fn a_command_comes_back_line_by_line_and_stays_in_the_log() {
         answer.text().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(
         lines,
-        [json!({"out": "ls a b CLAUDE_CONFIG_DIR,HOME\n"}), json!({"err_base64": "/w=="}), json!({"exit": 3})],
+        [
+            json!({"out": "ls a b CLAUDE_CONFIG_DIR,HOME\n"}),
+            json!({"err_base64": "/w=="}),
+            json!({"exit": 3})
+        ],
         "nothing of the session's tokens is handed on"
     );
     for bad in [
@@ -91,7 +95,11 @@ async fn a_command_comes_back_line_by_line_and_stays_in_the_log() {
     let cookie = world.cookie(user).await;
     let form = [("command", "ls '<b>'")];
     let page = world.form(&format!("/executions/{}/session", seed.id), &cookie, &form).await.expect(200);
-    assert!(page.text().contains("Exit code 3") && page.text().contains("sh -c ls '&lt;b&gt;'"), "{}", page.text());
+    assert!(
+        page.text().contains("Exit code 3") && page.text().contains("sh -c ls '&lt;b&gt;'"),
+        "{}",
+        page.text()
+    );
     let page = world.page(&format!("/executions/{}", seed.id), &cookie).await.expect(200);
     assert!(page.text().contains("olga ran a command beside the session: ls 'a b'"), "{}", page.text());
 }

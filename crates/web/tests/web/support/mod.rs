@@ -11,8 +11,8 @@ use axum::{Router, body::Body};
 use holdpoint_checkpoint::Checkpoints;
 use holdpoint_control::{Control, ControlOptions, Layout, Tokens};
 use holdpoint_engine::{
-    Boxed, BridgeSide, ContainerView, Engine, EngineError, Exec, Instance, Piece, Running, StartWorker, Usage,
-    WorkerId,
+    Boxed, BridgeSide, ContainerView, Engine, EngineError, Exec, Instance, Piece, Running, StartWorker,
+    Usage, WorkerId,
 };
 use holdpoint_model::{Actor, AgentDef, Channel, HumanDuration, Keep, Role, UserId};
 use holdpoint_store::{NewToken, Store, StoreOptions};
@@ -71,9 +71,15 @@ impl Engine for NoEngine {
         Box::pin(async move { Ok(ids.iter().map(instance).collect()) })
     }
     fn exec(&self, exec: Exec) -> Boxed<'_, Result<Running, EngineError>> {
-        let said = format!("{} {}\n", exec.command.join(" "), exec.environment.keys().cloned().collect::<Vec<_>>().join(","));
+        let said = format!(
+            "{} {}\n",
+            exec.command.join(" "),
+            exec.environment.keys().cloned().collect::<Vec<_>>().join(",")
+        );
         let bytes = Piece::Err(vec![0xff]);
-        Box::pin(async move { Ok(Running::ended(vec![Piece::Out(said.into_bytes()), bytes, Piece::Exit(3)])) })
+        Box::pin(
+            async move { Ok(Running::ended(vec![Piece::Out(said.into_bytes()), bytes, Piece::Exit(3)])) },
+        )
     }
     fn container_log(&self, _: WorkerId, _: usize) -> Boxed<'_, Result<Option<Vec<u8>>, EngineError>> {
         Box::pin(async { Ok(None) })
