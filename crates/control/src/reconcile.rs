@@ -90,6 +90,19 @@ impl Work {
     }
 }
 
+/// While it is there, nobody else looks at this execution. A look that panics gives it back as well, and the
+/// sweep comes back to it.
+struct Busy<'a> {
+    work: &'a Work,
+    id: ExecutionId,
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.work.done(self.id);
+    }
+}
+
 /// What becomes of the workers when the control plane ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
@@ -117,8 +130,8 @@ impl Control {
             for id in inner.work.take() {
                 let inner = Arc::clone(inner);
                 inner.tasks.clone().spawn(async move {
+                    let _busy = Busy { work: &inner.work, id };
                     inner.reconcile(id).await;
-                    inner.work.done(id);
                 });
             }
             tokio::select! {

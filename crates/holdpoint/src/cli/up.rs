@@ -86,6 +86,9 @@ pub(super) fn init_log(directives: &str, context: &Context) {
         .with_env_filter(filter)
         .with_ansi(context.term.error_color)
         .with_writer(std::io::stderr)
+        // It would say so on stderr, and panic if that cannot be written either: on a full disk a line of the log
+        // would take down whatever wrote it.
+        .log_internal_errors(false)
         .try_init();
 }
 
