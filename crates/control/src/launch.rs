@@ -132,7 +132,7 @@ impl Inner {
             folder: run_dir.join(SESSION_FOLDER),
             notes: run_dir.join(NOTES_FILE),
             memory_bytes: (!side.bounds_memory).then_some(state.definition.container.memory.0),
-            processes: (!side.bounds_processes).then_some(state.definition.container.processes),
+            processes: Some(state.definition.container.processes),
             gateway: (state.definition.container.network == Network::None).then_some(side.gateway_dir),
         })
     }

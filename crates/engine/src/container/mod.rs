@@ -284,7 +284,6 @@ impl Engine for ContainerEngine {
         Some(BridgeSide {
             program: self.options.program.clone(),
             bounds_memory: self.bounds.memory,
-            bounds_processes: self.bounds.processes,
             gateway_dir: self.options.gateway_dir.clone(),
         })
     }
