@@ -19,6 +19,8 @@ const MEMORY_FOLDER: &str = "/tmp";
 /// <https://docs.kernel.org/admin-guide/cgroup-v2.html>, <https://docs.kernel.org/admin-guide/cgroup-v1/>
 const OUT_OF_MEMORY: [(&str, &str); 2] =
     [("/sys/fs/cgroup/memory.events", "oom_kill"), ("/sys/fs/cgroup/memory/memory.oom_control", "oom_kill")];
+/// Where the kernel says what it bounds memory to: container engines say that they do where they cannot.
+const LIMITS: [&str; 2] = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
 const TOO_MANY: [(&str, &str); 2] =
     [("/sys/fs/cgroup/pids.events", "max"), ("/sys/fs/cgroup/pids/pids.events", "max")];
 
@@ -36,6 +38,8 @@ pub(super) async fn watch(
     let mut was_full = is_full();
     let mut had_too_many = false;
     let processes = processes.filter(|_| !TOO_MANY.iter().any(|(file, _)| Path::new(file).exists()));
+    let memory_bytes = memory_bytes
+        .filter(|most| !LIMITS.iter().any(|file| number(file).is_some_and(|limit| limit <= *most)));
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         ticks.tick().await;
@@ -73,6 +77,10 @@ pub(super) async fn watch(
             return;
         }
     }
+}
+
+fn number(file: &str) -> Option<u64> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
 fn count(places: &[(&str, &str)]) -> u64 {

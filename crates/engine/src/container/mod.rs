@@ -283,7 +283,6 @@ impl Engine for ContainerEngine {
     fn bridge(&self) -> Option<BridgeSide> {
         Some(BridgeSide {
             program: self.options.program.clone(),
-            bounds_memory: self.bounds.memory,
             gateway_dir: self.options.gateway_dir.clone(),
         })
     }
