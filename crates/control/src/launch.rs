@@ -179,8 +179,8 @@ impl Inner {
             program: side.program,
             folder: run_dir.join(SESSION_FOLDER),
             notes: run_dir.join(NOTES_FILE),
-            memory_bytes: (!side.bounds_memory).then_some(state.definition.container.memory.0),
-            processes: (!side.bounds_processes).then_some(state.definition.container.processes),
+            memory_bytes: Some(state.definition.container.memory.0),
+            processes: Some(state.definition.container.processes),
             gateway: (state.definition.container.network == Network::None).then_some(side.gateway_dir),
         })
     }

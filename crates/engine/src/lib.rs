@@ -119,10 +119,6 @@ pub enum EngineError {
 pub struct BridgeSide {
     /// The program: `program bridge …`.
     pub program: PathBuf,
-    /// Whether the engine bounds the session's memory; else the first process inside has to.
-    pub bounds_memory: bool,
-    /// Whether it bounds and counts the session's processes; else the first process inside counts.
-    pub bounds_processes: bool,
     /// The folder with the gateway's socket.
     pub gateway_dir: PathBuf,
 }

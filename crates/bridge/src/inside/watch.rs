@@ -1,7 +1,7 @@
 //! What the container's limits did to what runs in it. The program that hits one sees "Killed" or "cannot
 //! fork"; people should see why.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use holdpoint_model::container::Note;
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,16 +19,15 @@ const MEMORY_FOLDER: &str = "/tmp";
 /// <https://docs.kernel.org/admin-guide/cgroup-v2.html>, <https://docs.kernel.org/admin-guide/cgroup-v1/>
 const OUT_OF_MEMORY: [(&str, &str); 2] =
     [("/sys/fs/cgroup/memory.events", "oom_kill"), ("/sys/fs/cgroup/memory/memory.oom_control", "oom_kill")];
+/// Where the kernel says what it bounds memory to: container engines say that they do where they cannot.
+const LIMITS: [&str; 2] = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
 const TOO_MANY: [(&str, &str); 2] =
     [("/sys/fs/cgroup/pids.events", "max"), ("/sys/fs/cgroup/pids/pids.events", "max")];
 
-/// The part of the allowed processes at which no more are said to be possible: what has too many comes and goes
-/// between two looks.
-const NEARLY_ALL: (u32, u32) = (15, 16);
-
 /// Looks for as long as somebody listens. With `memory_bytes` it also sees to that limit itself, because the
 /// kernel does not: rootless containers have no memory limit under the first version of control groups. With
-/// `processes` it counts those, because the kernel bounds them but does not say when it refused one.
+/// `processes` it counts those where no control group does: then the kernel only has a limit by user, which is a
+/// little higher, and does not say when it refused one.
 pub(super) async fn watch(
     memory_bytes: Option<u64>,
     processes: Option<u32>,
@@ -38,6 +37,9 @@ pub(super) async fn watch(
     let (mut killed, mut refused) = (count(&OUT_OF_MEMORY), count(&TOO_MANY));
     let mut was_full = is_full();
     let mut had_too_many = false;
+    let processes = processes.filter(|_| !TOO_MANY.iter().any(|(file, _)| Path::new(file).exists()));
+    let memory_bytes = memory_bytes
+        .filter(|most| !LIMITS.iter().any(|file| number(file).is_some_and(|limit| limit <= *most)));
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         ticks.tick().await;
@@ -56,7 +58,7 @@ pub(super) async fn watch(
             found.push(Note::TooManyProcesses { refused: now - refused });
             refused = now;
         }
-        let has_too_many = processes.is_some_and(|most| threads() >= most / NEARLY_ALL.1 * NEARLY_ALL.0);
+        let has_too_many = processes.is_some_and(|most| threads() >= most);
         if has_too_many && !had_too_many {
             found.push(Note::TooManyProcesses { refused: 1 });
         }
@@ -75,6 +77,10 @@ pub(super) async fn watch(
             return;
         }
     }
+}
+
+fn number(file: &str) -> Option<u64> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
 fn count(places: &[(&str, &str)]) -> u64 {

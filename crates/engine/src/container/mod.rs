@@ -318,8 +318,6 @@ impl Engine for ContainerEngine {
     fn bridge(&self) -> Option<BridgeSide> {
         Some(BridgeSide {
             program: self.options.program.clone(),
-            bounds_memory: self.bounds.memory,
-            bounds_processes: self.bounds.processes,
             gateway_dir: self.options.gateway_dir.clone(),
         })
     }

@@ -30,6 +30,9 @@ const SHARED_MEMORY_BYTES: i64 = 64 << 20;
 /// Open files of one process.
 const OPEN_FILES: i64 = 1024;
 
+/// Processes that a user may have beyond those that its container may.
+const MORE_PROCESSES: i64 = 16;
+
 /// The first of the user ids that sessions get where Holdpoint is root. No account has them
 /// (<https://systemd.io/UIDS-GIDS/>), and each execution has one of its own.
 const FIRST_UID: u32 = 0x7000_0000;
@@ -137,10 +140,11 @@ pub(super) fn body(plan: &Plan<'_>) -> ContainerCreateBody {
         hard: Some(most),
     };
     let mut ulimits = vec![limit("nofile", OPEN_FILES), limit("fsize", bytes(def.file.0)), limit("core", 0)];
-    if !plan.bounds.processes && !matches!(plan.user, User::Operator { .. }) {
-        // Counted by user: whoever shares the operator's id would be bounded by what the operator runs. Only
-        // where nothing else bounds them: the kernel looks at this limit first, and does not count it.
-        ulimits.push(limit("nproc", def.processes.into()));
+    if !matches!(plan.user, User::Operator { .. }) {
+        // Counted by user: whoever shares the operator's id would be bounded by what the operator runs. It is
+        // set in any case: rootless Podman says that it bounds processes where it cannot. A little higher,
+        // because the kernel looks at this limit first, and counts only what the other refuses.
+        ulimits.push(limit("nproc", i64::from(def.processes) + MORE_PROCESSES));
     }
     #[allow(clippy::cast_possible_truncation)]
     let nano_cpus = (def.cpus * 1e9) as i64;
@@ -234,6 +238,9 @@ mod tests {
         assert_eq!(host.userns_mode.as_deref(), Some("keep-id"));
         assert_eq!((host.memory, host.memory_swap), (Some(1 << 30), Some(1 << 30)));
         assert_eq!((host.pids_limit, host.nano_cpus), (Some(512), Some(1_000_000_000)));
+        let limits = host.ulimits.expect("limits");
+        let nproc = limits.iter().find(|limit| limit.name.as_deref() == Some("nproc")).expect("nproc");
+        assert_eq!(nproc.hard, Some(512 + MORE_PROCESSES), "Podman's own bound may be none");
         let written: Vec<_> = host
             .mounts
             .expect("mounts")

@@ -184,7 +184,7 @@ pub struct BridgeArgs {
     /// Memory of everything inside, where nobody else bounds it
     #[arg(long, value_name = "BYTES")]
     pub memory_bytes: Option<u64>,
-    /// The most processes and threads inside, where nobody else counts them
+    /// The most processes and threads inside, to be told of where the kernel does not count
     #[arg(long, value_name = "NUMBER")]
     pub processes: Option<u32>,
     /// The folder with the gateway's socket, where the container does not see it
