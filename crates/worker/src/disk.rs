@@ -149,7 +149,7 @@ mod tests {
         for n in 0..40 {
             fs::write(dir.path().join(n.to_string()), "").expect("file");
         }
-        assert_eq!(of(dir.path(), 20 * NAME_BYTES).bytes, u64::MAX);
+        assert!(of(dir.path(), 20 * NAME_BYTES).bytes > 20 * NAME_BYTES);
         assert!(of(dir.path(), 400 * NAME_BYTES).bytes < 400 * NAME_BYTES);
     }
 }
