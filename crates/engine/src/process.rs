@@ -20,7 +20,7 @@ const END_ROUNDS: u32 = 100;
 const END_PAUSE: Duration = Duration::from_millis(20);
 
 /// Starts workers as detached processes of the same program.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ProcessEngine {
     program: PathBuf,
     path: String,
