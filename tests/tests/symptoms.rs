@@ -3,7 +3,10 @@
 
 use std::{
     fs,
-    os::unix::{fs::chown, net::UnixListener},
+    os::unix::{
+        fs::{MetadataExt as _, chown},
+        net::UnixListener,
+    },
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -320,11 +323,12 @@ fn crun(folder: &Path) -> Result<PathBuf> {
 
 #[tokio::test]
 async fn limits_that_may_not_be_raised() -> Result<()> {
-    // An ordinary user may not raise these; what Holdpoint sets itself is never above them.
-    let conf = "[engine]\nruntime = \"runc\"\n[containers]\ndefault_ulimits = [\"memlock=-1:-1\", \"sigpending=99999999:99999999\", \"nice=40:40\"]\n";
-    let server = server(&Podman::ready(Kind::Rootless)?.apart(Some(conf), &[])?, "").await?;
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nproc).maximum;
+    ensure!(most.is_some(), "processes are unlimited here, so every limit may be set");
+    let toml = "[agents.claude.container]\nprocesses = 4000000\n";
+    let server = server(&Podman::ready(Kind::Rootless)?, toml).await?;
     let id = server.ask("claude", "talk").await?;
-    waits(&server, &id, "limits of processes may not be raised", "default_ulimits").await
+    waits(&server, &id, "limits of processes may not be raised", "ulimit -Hu").await
 }
 
 /// An image, made of a tar file that is made here.
@@ -458,10 +462,11 @@ async fn a_folder_of_the_session_that_belongs_to_somebody_else(
     let folder = server.data.join("executions").join(&id).join(folder);
     chown(&folder, Some(4242), Some(4242))?;
     fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    let operator = podman.uid().unwrap_or_else(|| rustix::process::geteuid().as_raw());
+    let operator = fs::metadata(server.folder())?;
+    let (user, group) = (operator.uid(), operator.gid());
     server.decide(&hold, json!({"action": "reply", "message": "go on"})).await?;
     let cause = format!("{} belongs to user 4242", folder.display());
-    let command = format!("sudo chown -R {operator} {}", folder.display());
+    let command = format!("sudo chown -R {user}:{group} {}", folder.display());
     waits(&server, &id, &cause, &command).await?;
     // The command as it is said.
     let mended = Command::new("sh").arg("-c").arg(command.trim_start_matches("sudo ")).status()?;
@@ -523,6 +528,8 @@ async fn a_container_of_that_name_that_was_left_over() -> Result<()> {
     podman.run(&["create", "--name", &format!("holdpoint-{id}-2"), "--network", "none", image])?;
     server.decide(&hold, json!({"action": "reply", "message": "go on"})).await?;
     server.hold(&id, "reply", &[hold["id"].as_str().context("an id")?.to_owned()]).await?;
-    ensure!(of_kind(&server.export(&id)?, "worker_lost").is_empty(), "it was in the way");
+    let events = server.export(&id)?;
+    let lost = of_kind(&events, "worker_lost");
+    ensure!(lost.is_empty(), "it was in the way: {lost:?}");
     Ok(())
 }

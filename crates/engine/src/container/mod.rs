@@ -48,6 +48,10 @@ const SESSION_SOCKET: &str = "session.sock";
 const LOOKS: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(10)];
 
+/// How often a container is removed before that counts as failed, and the pause between.
+const REMOVE_ATTEMPTS: u32 = 10;
+const REMOVE_PAUSE: Duration = Duration::from_millis(100);
+
 /// How much is repeated of what a container said before it ended, in bytes.
 const SAID_LIMIT: usize = 1000;
 
@@ -239,9 +243,17 @@ impl ContainerEngine {
 
     async fn remove(&self, id: WorkerId) -> Result<(), EngineError> {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-        match self.containers.client().remove_container(&name(id), Some(options)).await {
-            Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
-            Err(error) => Err(self.explain(&error, &self.options.image)),
+        let mut attempts = 1;
+        loop {
+            match self.containers.client().remove_container(&name(id), Some(options.clone())).await {
+                Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => return Ok(()),
+                // Podman fails to kill what is just ending by itself.
+                Err(Error::DockerResponseServerError { .. }) if attempts < REMOVE_ATTEMPTS => {
+                    attempts += 1;
+                    tokio::time::sleep(REMOVE_PAUSE).await;
+                }
+                Err(error) => return Err(self.explain(&error, &self.options.image)),
+            }
         }
     }
 
