@@ -198,7 +198,7 @@ impl ContainerEngine {
         let name = name(id);
         let create = || CreateContainerOptionsBuilder::default().name(&name).build();
         let mut created = client.create_container(Some(create()), body.clone()).await;
-        if matches!(created, Err(Error::DockerResponseServerError { status_code: 409, .. })) {
+        if created.as_ref().is_err_and(is_name_taken) {
             // An attempt that was cut short left one of this name, which nobody talks to.
             self.remove(id).await?;
             created = client.create_container(Some(create()), body).await;
@@ -302,6 +302,15 @@ fn there(folder: &Path) -> Result<(), EngineError> {
         },
         said: error.to_string(),
     })
+}
+
+/// Docker says so by the code; Podman 4.3 says 500, as to everything.
+fn is_name_taken(error: &Error) -> bool {
+    match error {
+        Error::DockerResponseServerError { status_code: 409, .. } => true,
+        Error::DockerResponseServerError { message, .. } => message.contains("name is already in use"),
+        _ => false,
+    }
 }
 
 fn make_private(folder: &Path) -> Result<(), EngineError> {
