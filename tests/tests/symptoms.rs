@@ -265,7 +265,8 @@ fn apart(conf: Option<&str>) -> Result<Podman> {
 async fn waits(server: &Server, id: &str, cause: &str, command: &str) -> Result<()> {
     let says =
         |queue: &Value| queue.as_str().is_some_and(|queue| queue.contains(cause) && queue.contains(command));
-    let execution = server.until(id, cause, |execution| says(&execution["queue"])).await?;
+    let execution = server.until(id, cause, |execution| says(&execution["queue"])).await;
+    let execution = execution.with_context(|| server.output())?;
     eprintln!("{}\n", execution["queue"].as_str().unwrap_or_default());
     let events = server.export(id)?;
     let lost = of_kind(&events, "worker_lost");

@@ -154,7 +154,7 @@ mod tests {
             ),
             (
                 "runc create failed: error setting rlimits for ready process: error setting rlimit type 7: operation not permitted",
-                "default_ulimits",
+                "ulimit -Hu",
             ),
             ("write /var/tmp/x: no space left on device", "podman system df"),
             (
