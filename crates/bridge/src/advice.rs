@@ -4,11 +4,12 @@ use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
 /// The cause and what to type, for the first of these folders with which something is wrong.
 pub(crate) fn advice(folders: &[String]) -> Option<(String, String)> {
-    let user = rustix::process::geteuid().as_raw();
-    folders.iter().find_map(|folder| one(folder, user))
+    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    folders.iter().find_map(|folder| one(folder, own))
 }
 
-fn one(folder: &str, user: u32) -> Option<(String, String)> {
+/// Its group counts too: where ids are mapped, a folder of another group belongs to nobody inside.
+fn one(folder: &str, (user, group): (u32, u32)) -> Option<(String, String)> {
     let path = Path::new(folder);
     let meta = match fs::symlink_metadata(path) {
         Ok(meta) => meta,
@@ -23,13 +24,13 @@ fn one(folder: &str, user: u32) -> Option<(String, String)> {
             format!("mv {folder} {folder}.was"),
         ));
     }
-    if meta.uid() != user {
-        let owner = meta.uid();
+    if (meta.uid(), meta.gid()) != (user, group) {
+        let whose = format!("user {} and group {}", meta.uid(), meta.gid());
         return Some((
             format!(
-                "{folder} belongs to user {owner}, and a session writes as user {user} alone, who runs Holdpoint"
+                "{folder} belongs to {whose}, and a session writes only what belongs to user {user} and group {group}, who runs Holdpoint"
             ),
-            format!("sudo chown -R {user} {folder}"),
+            format!("sudo chown -R {user}:{group} {folder}"),
         ));
     }
     if meta.mode() & 0o700 != 0o700 {
@@ -63,18 +64,20 @@ mod tests {
         }
         fs::set_permissions(at("closed"), fs::Permissions::from_mode(0o500)).expect("mode");
         fs::write(at("file"), "").expect("file");
-        let user = rustix::process::geteuid().as_raw();
-        let told = |name: &str, user| one(&at(name), user);
-        assert_eq!(told("good", user), None);
-        assert_eq!(told("missing", user), None);
-        assert_eq!(told("file", user).expect("told").1, format!("mv {0} {0}.was", at("file")));
-        assert_eq!(told("closed", user).expect("told").1, format!("chmod u+rwx {}", at("closed")));
-        let (why, next) = told("good", user + 1).expect("told");
-        assert!(why.contains(&format!("belongs to user {user}")), "{why}");
-        assert_eq!(next, format!("sudo chown -R {} {}", user + 1, at("good")));
+        let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let told = |name: &str, own| one(&at(name), own);
+        assert_eq!(told("good", own), None);
+        assert_eq!(told("missing", own), None);
+        assert_eq!(told("file", own).expect("told").1, format!("mv {0} {0}.was", at("file")));
+        assert_eq!(told("closed", own).expect("told").1, format!("chmod u+rwx {}", at("closed")));
+        for (user, group) in [(own.0 + 1, own.1), (own.0, own.1 + 1)] {
+            let (why, next) = told("good", (user, group)).expect("told");
+            assert!(why.contains(&format!("belongs to user {}", own.0)), "{why}");
+            assert_eq!(next, format!("sudo chown -R {user}:{group} {}", at("good")));
+        }
         assert_eq!(
             advice(&[at("good"), at("file"), at("closed")]).expect("told").1,
-            told("file", user).expect("told").1
+            told("file", own).expect("told").1
         );
     }
 }

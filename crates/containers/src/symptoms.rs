@@ -18,8 +18,7 @@ const SUBORDINATE_IDS: &str = "sudo usermod --add-subuids 100000-165535 --add-su
 const RUNC: &str =
     "sudo apt-get install -y runc, and `runtime = \"runc\"` below `[engine]` in containers.conf";
 
-const ULIMITS: &str =
-    "`default_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]` below `[containers]` in containers.conf";
+const ULIMITS: &str = "ulimit -Hu; ulimit -Hn     (what is allowed: `container.processes` of the agent must be below the first, and the second at least 1024)";
 
 const SPACE: &str = "podman system df, then `podman image prune`";
 
@@ -155,7 +154,7 @@ mod tests {
             ),
             (
                 "runc create failed: error setting rlimits for ready process: error setting rlimit type 7: operation not permitted",
-                "default_ulimits",
+                "ulimit -Hu",
             ),
             ("write /var/tmp/x: no space left on device", "podman system df"),
             (

@@ -8,7 +8,10 @@ use std::{
 };
 
 use holdpoint_beneath::{Folder, is_the_trees_doing};
-use holdpoint_engine::{EngineError, StartWorker, WorkerId, container::SESSION_FOLDER};
+use holdpoint_engine::{
+    EngineError, StartWorker, WorkerId,
+    container::{NOTES_FILE, SESSION_FOLDER},
+};
 use holdpoint_model::{
     Digest, Execution, Network, Residency,
     container::Note,
@@ -23,9 +26,6 @@ use crate::{Inner, Purpose, commands::blocking, layout::create_private};
 
 /// The name of the specification in a worker's run folder.
 const SPEC_FILE: &str = "spec.json";
-
-/// The name of the file in a worker's run folder where its bridge writes what people should know.
-const NOTES_FILE: &str = "notes.jsonl";
 
 /// Events read at once while a turn is gathered.
 const BLOCKS_AT_ONCE: u32 = 500;

@@ -30,7 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 const END_PAUSE: Duration = Duration::from_millis(20);
 
 /// Starts workers as detached processes of the same program.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ProcessEngine {
     program: PathBuf,
     path: String,

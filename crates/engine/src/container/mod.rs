@@ -14,17 +14,21 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bollard::{
     errors::Error,
     query_parameters::{
-        CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+        CreateContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
+        RemoveContainerOptionsBuilder,
     },
 };
-use holdpoint_containers::{Containers, Kind};
-use holdpoint_model::Network;
+use futures::StreamExt as _;
+use holdpoint_containers::{Containers, Kind, recognise};
+use holdpoint_model::{Network, container::Note};
 use tokio::sync::broadcast;
+use tracing::warn;
 
 use crate::{
     Boxed, BridgeSide, Engine, EngineError, Exec, Instance, ProcessEngine, Running, StartWorker, WorkerId,
@@ -37,6 +41,23 @@ pub use settings::{LABEL_DATA, LABEL_WORKER};
 
 /// The name of the folder in a worker's run folder that its container sees.
 pub const SESSION_FOLDER: &str = "session";
+
+/// The name of the file in a worker's run folder where is written what people should know of its container.
+pub const NOTES_FILE: &str = "notes.jsonl";
+
+/// The name of the socket in [`SESSION_FOLDER`], which is there until the container has connected.
+const SESSION_SOCKET: &str = "session.sock";
+
+/// When a container that has not connected is looked at, each after the one before.
+const LOOKS: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(10)];
+
+/// How often a container is removed before that counts as failed, and the pause between.
+const REMOVE_ATTEMPTS: u32 = 10;
+const REMOVE_PAUSE: Duration = Duration::from_millis(100);
+
+/// How much is repeated of what a container said before it ended, in bytes.
+const SAID_LIMIT: usize = 1000;
 
 /// Where things are.
 #[derive(Clone, Debug)]
@@ -192,14 +213,24 @@ impl ContainerEngine {
         let name = name(id);
         let create = || CreateContainerOptionsBuilder::default().name(&name).build();
         let mut created = client.create_container(Some(create()), body.clone()).await;
-        if matches!(created, Err(Error::DockerResponseServerError { status_code: 409, .. })) {
+        if created.as_ref().is_err_and(is_name_taken) {
             // An attempt that was cut short left one of this name, which nobody talks to.
             self.remove(id).await?;
             created = client.create_container(Some(create()), body).await;
         }
         created.map_err(|error| self.explain(&error, image))?;
         client.start_container(&name, None).await.map_err(|error| self.explain(&error, image))?;
-        self.processes.start(start).await
+        let watch = Watch {
+            containers: Arc::clone(&self.containers),
+            processes: self.processes.clone(),
+            id,
+            image: image.to_owned(),
+            socket: session.join(SESSION_SOCKET),
+            notes: start.run_dir.join(NOTES_FILE),
+        };
+        self.processes.start(start).await?;
+        tokio::spawn(watch.until_connected());
+        Ok(())
     }
 
     async fn end(&self, id: WorkerId) -> Result<Option<String>, EngineError> {
@@ -228,9 +259,17 @@ impl ContainerEngine {
 
     async fn remove(&self, id: WorkerId) -> Result<(), EngineError> {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-        match self.containers.client().remove_container(&name(id), Some(options)).await {
-            Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
-            Err(error) => Err(self.explain(&error, &self.options.image)),
+        let mut attempts = 1;
+        loop {
+            match self.containers.client().remove_container(&name(id), Some(options.clone())).await {
+                Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => return Ok(()),
+                // Podman fails to kill what is just ending by itself.
+                Err(Error::DockerResponseServerError { .. }) if attempts < REMOVE_ATTEMPTS => {
+                    attempts += 1;
+                    tokio::time::sleep(REMOVE_PAUSE).await;
+                }
+                Err(error) => return Err(self.explain(&error, &self.options.image)),
+            }
         }
     }
 
@@ -281,6 +320,15 @@ fn there(folder: &Path) -> Result<(), EngineError> {
     })
 }
 
+/// Docker says so by the code; Podman 4.3 says 500, as to everything.
+fn is_name_taken(error: &Error) -> bool {
+    match error {
+        Error::DockerResponseServerError { status_code: 409, .. } => true,
+        Error::DockerResponseServerError { message, .. } => message.contains("name is already in use"),
+        _ => false,
+    }
+}
+
 fn make_private(folder: &Path) -> Result<(), EngineError> {
     make_private_io(folder).map_err(|source| EngineError::Prepare { path: folder.to_owned(), source })
 }
@@ -288,6 +336,67 @@ fn make_private(folder: &Path) -> Result<(), EngineError> {
 fn make_private_io(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// A container that has started and not connected yet.
+struct Watch {
+    containers: Arc<Containers>,
+    processes: ProcessEngine,
+    id: WorkerId,
+    image: String,
+    socket: PathBuf,
+    notes: PathBuf,
+}
+
+impl Watch {
+    /// Tells at once of one that ended before it connected: its worker would wait for it for a long time.
+    async fn until_connected(self) {
+        for pause in LOOKS {
+            tokio::time::sleep(pause).await;
+            if !self.socket.exists() {
+                return;
+            }
+            let inspected = self.containers.client().inspect_container(&name(self.id), None).await;
+            let Some(state) = inspected.ok().and_then(|container| container.state) else { continue };
+            if state.running == Some(true) || !self.socket.exists() {
+                continue;
+            }
+            let code = state.exit_code.unwrap_or_default();
+            let said = self.said().await;
+            let (why, next) = match recognise(&said) {
+                Some(symptom) => (symptom.why.to_owned(), symptom.next.to_owned()),
+                None => (
+                    format!("the container of image {} ended at once with code {code}", self.image),
+                    "holdpoint image build --base     (and build other images on it)".to_owned(),
+                ),
+            };
+            let written = self.write(&Note::NotStarted { why, next, said });
+            if let Err(error) = written.and(self.processes.end(self.id).await.map_err(io::Error::other)) {
+                warn!(worker = %self.id, %error, "failed to tell of a container that ended at once");
+            }
+            return;
+        }
+    }
+
+    async fn said(&self) -> String {
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail("20").build();
+        let mut lines = self.containers.client().logs(&name(self.id), Some(options));
+        let mut said = String::new();
+        while let Some(Ok(line)) = lines.next().await {
+            said.push_str(&String::from_utf8_lossy(&line.into_bytes()));
+            if said.len() > SAID_LIMIT {
+                break;
+            }
+        }
+        said.truncate(said.floor_char_boundary(SAID_LIMIT));
+        said.trim().to_owned()
+    }
+
+    fn write(&self, note: &Note) -> io::Result<()> {
+        use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&self.notes)?;
+        file.write_all(format!("{}\n", serde_json::to_string(note)?).as_bytes())
+    }
 }
 
 impl Engine for ContainerEngine {
