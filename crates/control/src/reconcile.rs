@@ -556,3 +556,25 @@ impl Inner {
         self.now() - state.updated_at >= linger
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn a_look_that_panics_is_followed_by_another() {
+        let (work, id) = (Work::default(), ExecutionId(uuid::Uuid::from_u128(1)));
+        work.mark(id);
+        assert_eq!(work.take(), [id]);
+        work.mark(id);
+        assert_eq!(work.take(), [], "one at a time");
+        let look = || {
+            let _busy = Busy { work: &work, id };
+            panic!("no room");
+        };
+        catch_unwind(AssertUnwindSafe(look)).expect_err("it panics");
+        assert_eq!(work.take(), [id]);
+    }
+}
