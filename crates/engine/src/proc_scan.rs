@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     fs,
     io::{self, Read as _},
-    path::Path,
+    path::PathBuf,
     time::Duration,
 };
 
@@ -37,7 +37,7 @@ pub(crate) fn scan() -> io::Result<HashMap<WorkerId, Found>> {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
             continue;
         };
-        let environ = match environ(&entry.path()) {
+        let environ = match environ(pid) {
             Ok(environ) => environ,
             Err(error) if is_not_ours(&error) => continue,
             // Anything else (no more file handles, say) must not make a living worker look dead.
@@ -69,7 +69,8 @@ pub(crate) fn scan() -> io::Result<HashMap<WorkerId, Found>> {
     Ok(found)
 }
 
-fn environ(process: &Path) -> io::Result<Vec<u8>> {
+fn environ(pid: i32) -> io::Result<Vec<u8>> {
+    let process = PathBuf::from(format!("/proc/{pid}"));
     let mut environ = Vec::new();
     for _ in 0..EMPTY_AGAIN.0 {
         fs::File::open(process.join("environ"))?.take(MAX_ENVIRON_BYTES).read_to_end(&mut environ)?;
@@ -84,7 +85,7 @@ fn environ(process: &Path) -> io::Result<Vec<u8>> {
 
 /// Whether a process carries the mark of some worker.
 pub(crate) fn is_marked(pid: u32) -> bool {
-    let environ = environ(Path::new(&format!("/proc/{pid}/environ"))).unwrap_or_default();
+    let environ = i32::try_from(pid).ok().and_then(|pid| environ(pid).ok()).unwrap_or_default();
     let mark = format!("{WORKER_MARK}=");
     environ.split(|byte| *byte == 0).any(|variable| variable.starts_with(mark.as_bytes()))
 }
@@ -112,5 +113,29 @@ fn is_zombie(pid: i32) -> bool {
 pub(crate) fn kill_now(pids: &[i32]) {
     for pid in pids.iter().copied().filter_map(Pid::from_raw) {
         let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{process::Command, time::Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_mark_is_seen_once_the_program_has_begun() {
+        let mark = format!("{}/1", uuid::Uuid::now_v7());
+        let mut marked = Command::new("sleep").arg("60").env(WORKER_MARK, mark).spawn().expect("sleep");
+        let mut unmarked = Command::new("sleep").arg("60").env_remove(WORKER_MARK).spawn().expect("sleep");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !is_marked(marked.id()) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let seen = (is_marked(marked.id()), is_marked(unmarked.id()));
+        for child in [&mut marked, &mut unmarked] {
+            child.kill().expect("kill");
+            child.wait().expect("wait");
+        }
+        assert_eq!(seen, (true, false));
     }
 }
