@@ -4,7 +4,10 @@ use std::{ffi::OsStr, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use holdpoint_tests::chaos::{self, Disk, Options};
+use holdpoint_tests::{
+    chaos::{self, Disk, Options},
+    podman::{Kind, Podman},
+};
 
 /// Long: a conversation may be killed many times, on a busy machine.
 const PATIENCE_S: u64 = 300;
@@ -30,6 +33,9 @@ struct Args {
     /// Fill the disk now and then: the data folder is on a small one of its own, in a mount namespace
     #[arg(long)]
     disk_full: bool,
+    /// Sessions in containers, of root's Podman or of an ordinary user's
+    #[arg(long, value_parser = ["rootful", "rootless"])]
+    podman: Option<String>,
     /// The small disk, once it is mounted
     #[arg(long, hide = true)]
     disk: Option<PathBuf>,
@@ -48,6 +54,7 @@ async fn main() -> Result<ExitCode> {
         kills: args.kills,
         at_once: args.at_once,
         patience_s: PATIENCE_S,
+        podman: args.podman.as_deref().map(podman).transpose()?,
         disk: args.disk.as_deref().map(Disk::at),
         keep: Some(keep.clone()),
         progress: true,
@@ -60,6 +67,10 @@ async fn main() -> Result<ExitCode> {
     println!("{}", report.details());
     println!("transcripts, journals and logs are kept in {}", keep.display());
     Ok(ExitCode::FAILURE)
+}
+
+fn podman(which: &str) -> Result<Podman> {
+    Podman::ready(if which == "rootful" { Kind::Rootful } else { Kind::Rootless })
 }
 
 /// The same program in a mount namespace; comes back only with an error. The folder that is mounted over is

@@ -151,8 +151,9 @@ impl Server {
         let data = dir.path().join("data");
         let script = dir.path().join("script.yaml");
         std::fs::write(&script, setup.script.replace("@DIR@", &dir.path().display().to_string()))?;
+        let cli = setup.podman.as_ref().map_or_else(claude, |podman| Ok(podman.claude().to_owned()))?;
         let engine = if setup.podman.is_some() { "container" } else { "process" };
-        let mut toml = format!("engine = {engine:?}\n{}\n[claude]\ncli = {:?}\n", setup.top, claude()?);
+        let mut toml = format!("engine = {engine:?}\n{}\n[claude]\ncli = {cli:?}\n", setup.top);
         if let Some(podman) = &setup.podman {
             toml.push_str(podman.toml());
         }
@@ -164,13 +165,15 @@ impl Server {
         if let Some(podman) = &setup.podman {
             podman.takes(dir.path())?;
         }
+        let program =
+            setup.podman.as_ref().map_or_else(holdpoint, |podman| Ok(podman.program().to_owned()))?;
         let port = free_port()?;
         let mut server = Self {
             url: format!("http://127.0.0.1:{port}"),
             data,
             token: String::new(),
             first_link: None,
-            program: holdpoint()?,
+            program,
             child: None,
             env: setup.env,
             http: reqwest::Client::new(),
@@ -307,6 +310,12 @@ impl Server {
         child.kill()?;
         child.wait()?;
         Ok(())
+    }
+
+    /// Whether sessions run in containers.
+    #[must_use]
+    pub fn in_containers(&self) -> bool {
+        self.podman.is_some()
     }
 
     /// Whether the control plane runs.

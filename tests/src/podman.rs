@@ -9,11 +9,12 @@ use std::{
     os::unix::{fs::chown, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::fs::{FlockOperation, flock};
+use tempfile::TempDir;
 
 use crate::{build_dir, claude, holdpoint};
 
@@ -50,6 +51,102 @@ pub struct Podman {
     kind: Kind,
     folder: PathBuf,
     user: Option<User>,
+    /// The program under test, and the Claude CLI, where the account can reach them.
+    program: PathBuf,
+    claude: PathBuf,
+    apart: Option<Arc<Apart>>,
+}
+
+/// What makes a Podman another than that of the other tests, on the same storage.
+#[derive(Debug)]
+struct Apart {
+    runtime: TempDir,
+    env: Vec<(&'static str, PathBuf)>,
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        // Of a server that was killed: it would end by itself in ten minutes.
+        let pid = fs::read_to_string(self.runtime.path().join("holdpoint/podman.pid"));
+        crate::processes::kill(pid.ok().and_then(|pid| pid.trim().parse().ok()).as_slice());
+    }
+}
+
+/// An account for one test, which is gone with it.
+#[derive(Debug)]
+pub struct Account {
+    name: String,
+    user: User,
+}
+
+impl Account {
+    /// Makes one, with subordinate ids or without.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make(name: &str, subordinate_ids: bool) -> Result<Self> {
+        ensure!(
+            rustix::process::geteuid().is_root(),
+            "accounts are made by root alone: run the tests as root"
+        );
+        let name = format!("{name}-{}", std::process::id());
+        let mut command = Command::new("useradd");
+        command.args(["--create-home", "--shell", "/bin/bash"]);
+        if !subordinate_ids {
+            command.args(["--key", "SUB_UID_COUNT=0", "--key", "SUB_GID_COUNT=0"]);
+        }
+        let output = command.arg(&name).output()?;
+        ensure!(output.status.success(), "useradd failed: {}", String::from_utf8_lossy(&output.stderr));
+        let account = Self { user: user(&name)?, name };
+        let runtime = account.user.runtime_dir();
+        fs::create_dir_all(&runtime)?;
+        account.user.takes(&runtime)?;
+        fs::set_permissions(&runtime, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+        let configuration = account.user.home.join(".holdpoint-tests");
+        fs::create_dir_all(&configuration)?;
+        fs::write(configuration.join("containers.conf"), CONTAINERS_CONF)?;
+        fs::write(configuration.join("storage.conf"), STORAGE_CONF)?;
+        account.user.takes(&account.user.home)?;
+        Ok(account)
+    }
+
+    /// Its home.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        &self.user.home
+    }
+
+    /// Gives it a folder and what is in it.
+    ///
+    /// # Errors
+    /// When it cannot be given.
+    pub fn takes(&self, folder: &Path) -> Result<()> {
+        self.user.takes(folder)
+    }
+
+    /// Makes a command one of its own.
+    pub fn applies_to(&self, command: &mut Command) {
+        let folder = self.user.home.join(".holdpoint-tests");
+        command
+            .env("HOME", &self.user.home)
+            .env("USER", &self.name)
+            .env("XDG_RUNTIME_DIR", self.user.runtime_dir())
+            .env("CONTAINERS_CONF", folder.join("containers.conf"))
+            .env("CONTAINERS_STORAGE_CONF", folder.join("storage.conf"))
+            .uid(self.user.uid)
+            .gid(self.user.gid)
+            .current_dir("/");
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        // Podman leaves a process behind that keeps the account's user namespace.
+        crate::processes::kill_all_of_user(self.user.uid);
+        let _ = Command::new("umount").arg("--recursive").arg("--quiet").arg(&self.user.home).output();
+        let _ = fs::remove_dir_all(self.user.runtime_dir());
+        let _ = Command::new("userdel").args(["--remove", &self.name]).output();
+    }
 }
 
 impl Podman {
@@ -95,7 +192,62 @@ impl Podman {
             fs::set_permissions(&runtime, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
             user.takes(&folder)?;
         }
-        Ok(Self { kind, folder, user })
+        let (program, claude) = match &user {
+            None => (holdpoint()?, claude()?),
+            Some(_) => (copied(&holdpoint()?, &folder)?, copied(&claude()?, &folder)?),
+        };
+        Ok(Self { kind, folder, user, program, claude, apart: None })
+    }
+
+    /// The program under test, where the account can reach it.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The Claude CLI, where the account can reach it.
+    #[must_use]
+    pub fn claude(&self) -> &Path {
+        &self.claude
+    }
+
+    /// The same, but served apart, with another `containers.conf` if one is given, and more variables.
+    ///
+    /// # Errors
+    /// When its files cannot be written.
+    pub fn apart(&self, conf: Option<&str>, env: &[(&'static str, &Path)]) -> Result<Self> {
+        // Short: the path of a socket has little room.
+        let runtime = tempfile::Builder::new().prefix("hp-").tempdir()?;
+        let mut env: Vec<_> = env.iter().map(|(name, value)| (*name, value.to_path_buf())).collect();
+        if let Some(conf) = conf {
+            let file = runtime.path().join("containers.conf");
+            fs::write(&file, conf)?;
+            env.push(("CONTAINERS_CONF", file));
+        }
+        env.push(("XDG_RUNTIME_DIR", runtime.path().to_owned()));
+        self.takes(runtime.path())?;
+        Ok(Self { apart: Some(Arc::new(Apart { runtime, env })), ..self.clone() })
+    }
+
+    /// The process that serves it, where it is served apart.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn service(&self) -> Result<u32> {
+        let file = self.own_folder().join("podman.pid");
+        fs::read_to_string(&file)
+            .with_context(|| file.display().to_string())?
+            .trim()
+            .parse()
+            .context("a number")
+    }
+
+    /// Where Holdpoint has its sockets and mounts.
+    fn own_folder(&self) -> PathBuf {
+        match &self.apart {
+            Some(apart) => apart.runtime.path().join("holdpoint"),
+            None => "/run/holdpoint".into(),
+        }
     }
 
     /// Which it is.
@@ -120,6 +272,7 @@ impl Podman {
             env.push(("CONTAINERS_STORAGE_CONF", self.folder.join("storage.conf")));
             env.extend([("HOME", user.home.clone()), ("XDG_RUNTIME_DIR", user.runtime_dir())]);
         }
+        env.extend(self.apart.iter().flat_map(|apart| apart.env.iter().cloned()));
         env
     }
 
@@ -171,9 +324,9 @@ impl Podman {
         let lock = File::create(self.folder.join("lock"))?;
         flock(&lock, FlockOperation::LockExclusive)?;
         let config = self.folder.join("holdpoint.toml");
-        fs::write(&config, format!("[claude]\ncli = {:?}\n{}", claude()?, self.toml()))?;
+        fs::write(&config, format!("[claude]\ncli = {:?}\n{}", self.claude, self.toml()))?;
         self.takes(&self.folder)?;
-        let mut command = Command::new(holdpoint()?);
+        let mut command = Command::new(&self.program);
         command
             .args(["image", "build", "--base", "--data"])
             .arg(self.folder.join("data"))
@@ -192,7 +345,8 @@ impl Podman {
         let executions = fs::read_dir(data.join("executions")).into_iter().flatten().flatten();
         let executions: Vec<_> =
             executions.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        for entry in fs::read_dir("/run/holdpoint/mounts").into_iter().flatten().flatten() {
+        let folders = fs::read_dir(self.own_folder().join("mounts")).into_iter().flatten().flatten();
+        for entry in folders.flat_map(|folder| fs::read_dir(folder.path()).into_iter().flatten().flatten()) {
             let name = entry.file_name();
             if !executions.iter().any(|id| name.to_string_lossy().contains(id.as_str())) {
                 continue;
@@ -202,8 +356,25 @@ impl Podman {
                 let _ = fs::remove_dir(mount.path());
             }
             let _ = fs::remove_dir(entry.path());
+            let _ = entry.path().parent().map(fs::remove_dir);
         }
     }
+}
+
+/// A copy of a program in a folder; folders above the original may be closed to others.
+fn copied(program: &Path, folder: &Path) -> Result<PathBuf> {
+    let copy = folder.join(program.file_name().context("a file's name")?);
+    let is_newer = |copied: fs::Metadata, original: fs::Metadata| {
+        Ok::<_, std::io::Error>(copied.len() == original.len() && copied.modified()? >= original.modified()?)
+    };
+    if !copy.exists() || !is_newer(fs::metadata(&copy)?, fs::metadata(program)?)? {
+        // Beside its place first: another test may be running the old one.
+        let new = folder.join(format!("new-{}", std::process::id()));
+        fs::copy(program, &new)?;
+        fs::set_permissions(&new, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        fs::rename(&new, &copy)?;
+    }
+    Ok(copy)
 }
 
 impl User {

@@ -38,6 +38,15 @@ pub fn kill(pids: &[u32]) {
     }
 }
 
+/// Kills whatever runs as this user.
+pub(crate) fn kill_all_of_user(uid: u32) {
+    use std::os::unix::fs::MetadataExt as _;
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let own = entries.filter(|entry| entry.metadata().is_ok_and(|meta| meta.uid() == uid));
+    let pids: Vec<u32> = own.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    kill(&pids);
+}
+
 /// The processor time that a process has used, in hundredths of a second.
 ///
 /// # Errors

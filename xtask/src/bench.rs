@@ -8,5 +8,6 @@ pub(crate) fn bench() -> anyhow::Result<()> {
     run::cargo(&["build", "--release", "-p", "holdpoint"])?;
     run::cargo(&["run", "--release", "-p", "holdpoint-store", "--example", "bench"])?;
     run::cargo(&["run", "--release", "-p", "holdpoint-tests", "--example", "bench"])?;
-    run::cargo(&["run", "--release", "-p", "holdpoint-tests", "--example", "parked"])
+    run::cargo(&["run", "--release", "-p", "holdpoint-tests", "--example", "parked"])?;
+    run::cargo(&["run", "--release", "-p", "holdpoint-tests", "--example", "starts"])
 }

@@ -19,6 +19,9 @@ pub(crate) struct ChaosArgs {
     /// Conversations that go on at once
     #[arg(long, default_value_t = 4)]
     at_once: usize,
+    /// Sessions in containers, of root's Podman or of an ordinary user's
+    #[arg(long, value_parser = ["rootful", "rootless"])]
+    podman: Option<String>,
     /// Fill the disk now and then; needs `unshare` and the permission to mount
     #[arg(long)]
     disk_full: bool,
@@ -27,12 +30,18 @@ pub(crate) struct ChaosArgs {
 /// Builds what is needed and runs it.
 pub(crate) fn chaos(args: &ChaosArgs) -> anyhow::Result<()> {
     tools::claude()?;
+    if args.podman.is_some() {
+        tools::containers()?;
+    }
     run::cargo(&["build", "--release", "-p", "holdpoint"])?;
     let (seed, conversations) = (args.seed.to_string(), args.conversations.to_string());
     let (kills, at_once) = (args.kills.to_string(), args.at_once.to_string());
     let mut command = vec!["run", "--release", "-p", "holdpoint-tests", "--example", "chaos", "--"];
     command.extend(["--seed", &seed, "--conversations", &conversations]);
     command.extend(["--kills", &kills, "--at-once", &at_once]);
+    if let Some(podman) = &args.podman {
+        command.extend(["--podman", podman.as_str()]);
+    }
     command.extend(args.disk_full.then_some("--disk-full"));
     run::cargo(&command)
 }

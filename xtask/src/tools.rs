@@ -28,9 +28,14 @@ const CLI_FOLDER: &str = "test-tools/claude-2.1.330";
 pub(crate) fn install() -> anyhow::Result<()> {
     claude()?;
     chromium()?;
-    podman()?;
-    ordinary_user()?;
+    containers()?;
     moto()
+}
+
+/// Podman, and who uses it.
+pub(crate) fn containers() -> anyhow::Result<()> {
+    podman()?;
+    ordinary_user()
 }
 
 /// The account that rootless containers run as where tests run as root; `holdpoint_tests::podman::USER`.

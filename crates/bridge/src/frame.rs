@@ -30,6 +30,9 @@ pub struct Launch {
     pub writable: Vec<String>,
     /// Memory of everything inside, in bytes, where the kernel does not see to it.
     pub memory_bytes: Option<u64>,
+    /// The most processes and threads inside, where the kernel does not count what it refuses.
+    #[serde(default)]
+    pub processes: Option<u32>,
 }
 
 /// How the program ended: by itself with a code, or by a signal.
@@ -160,6 +163,7 @@ mod tests {
             cwd: "/w".into(),
             writable: vec!["/h".into()],
             memory_bytes: Some(1),
+            processes: Some(2),
         };
         let frames = [
             Frame::Launch(launch),

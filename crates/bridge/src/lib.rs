@@ -7,6 +7,7 @@
 //! from a port on loopback to the gateway's socket, and watches the container's limits. They talk over a Unix
 //! socket in a folder that both see. When either goes, the kernel takes everything inside with it.
 
+mod advice;
 mod frame;
 mod inside;
 mod outside;

@@ -1,8 +1,11 @@
 //! Why no container engine could be used, in words, with what to type.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
-use crate::Kind;
+use crate::{Kind, symptoms::recognise};
 
 /// The packages that make Podman work on Debian and Ubuntu, rootless too.
 const PODMAN_PACKAGES: &str = "podman runc uidmap slirp4netns fuse-overlayfs netavark aardvark-dns";
@@ -91,7 +94,13 @@ impl fmt::Display for Fact {
             Self::IsRoot => f.write_str("this is root; rootless Podman is that of an ordinary user"),
             Self::IsNotRoot => f.write_str("only root can serve it"),
             Self::NoPodman => f.write_str("podman is not installed"),
-            Self::NotServed { command, error } => write!(f, "`{command}` failed: {error}"),
+            Self::NotServed { command, error } => {
+                if let Some(symptom) = recognise(error) {
+                    write!(f, "{} (", symptom.why)?;
+                }
+                write!(f, "`{command}` failed: {error}")?;
+                if recognise(error).is_some() { f.write_str(")") } else { Ok(()) }
+            }
         }
     }
 }
@@ -102,22 +111,54 @@ impl Fact {
     pub fn next(&self) -> Option<String> {
         match self {
             Self::NoSocket { .. } | Self::IsRoot | Self::IsNotRoot | Self::OtherKind { .. } => None,
-            Self::NotAllowed { socket } if socket.ends_with("docker.sock") => Some(
+            Self::NotAllowed { socket } if is_dockers(socket) => Some(
                 "sudo usermod -aG docker $USER     (then sign in anew; who may use it is as good as root)"
                     .into(),
             ),
-            Self::NotAllowed { socket } => Some(format!("ls -l {}", socket.display())),
-            Self::NobodyListens { socket } if socket.ends_with("docker.sock") => {
+            Self::NotAllowed { socket } => Some(format!(
+                "`engine = \"rootless-podman\"` below `[container]` in holdpoint.toml, or: sudo setfacl -m u:$USER:rw {}     (who may use it is as good as its owner)",
+                socket.display()
+            )),
+            Self::NobodyListens { socket } if is_dockers(socket) => {
                 Some("sudo systemctl start docker".into())
             }
-            Self::NobodyListens { socket } | Self::Refused { socket, .. } => {
+            Self::NobodyListens { socket } => Some(serve(socket)),
+            Self::Refused { socket, .. } => {
                 Some(format!("curl --unix-socket {} http://d/_ping", socket.display()))
             }
             Self::OtherMachine { variable, .. } => Some(format!("unset {variable}")),
             Self::NoPodman => Some(format!("sudo apt-get install -y {PODMAN_PACKAGES}")),
-            Self::NotServed { command, .. } => Some(command.clone()),
+            Self::NotServed { command, error } => {
+                Some(recognise(error).map_or_else(|| command.clone(), |symptom| symptom.next.to_owned()))
+            }
         }
     }
+}
+
+impl Fact {
+    /// What to type where nothing else was tried that could be mended.
+    fn only_way(&self) -> Option<String> {
+        let choose =
+            |kind: Kind| format!("`engine = \"{}\"` below `[container]` in holdpoint.toml", kind.name());
+        match self {
+            Self::NoSocket { socket } if is_dockers(socket) => {
+                Some("sudo systemctl enable --now docker".into())
+            }
+            Self::NoSocket { socket } => Some(serve(socket)),
+            Self::IsRoot => Some(choose(Kind::RootfulPodman)),
+            Self::IsNotRoot => Some(choose(Kind::RootlessPodman)),
+            Self::OtherKind { kind, .. } => Some(choose(*kind)),
+            _ => None,
+        }
+    }
+}
+
+fn is_dockers(socket: &Path) -> bool {
+    socket.ends_with("docker.sock")
+}
+
+fn serve(socket: &Path) -> String {
+    format!("podman system service --time=0 unix://{} &", socket.display())
 }
 
 impl ConnectError {
@@ -129,6 +170,10 @@ impl ConnectError {
             if !lines.contains(&line) {
                 lines.push(line);
             }
+        }
+        if lines.is_empty() {
+            // What is only in the way of one of several is the whole story where there was one.
+            lines.extend(self.tried.iter().find_map(|tried| tried.fact.only_way()));
         }
         lines
     }

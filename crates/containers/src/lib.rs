@@ -5,6 +5,7 @@
 mod candidates;
 mod error;
 mod service;
+mod symptoms;
 
 use std::{
     fmt, io,
@@ -19,6 +20,7 @@ use tokio::net::UnixStream;
 
 pub use error::{ConnectError, Fact, Tried};
 pub use service::{PASSED_ON, SOCKET_PATH_LIMIT};
+pub use symptoms::{Symptom, recognise};
 
 use candidates::{Candidate, Way};
 use service::Service;

@@ -59,6 +59,9 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// Between two looks whether it listens, or whether another process is done starting it.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// What Podman says of a user without subordinate ids, before it goes on without.
+const NO_IDS: [&str; 2] = ["no subuid ranges found", "no subgid ranges found"];
+
 /// How much is repeated of what Podman said before it failed, in bytes.
 const SAID_LIMIT: usize = 1000;
 
@@ -103,7 +106,11 @@ impl Service {
         inner.ensure().await?;
         let inner = Arc::new(inner);
         let keeper = tokio::spawn(keep(Arc::clone(&inner)));
-        Ok(Self { inner, users, keeper })
+        let service = Self { inner, users, keeper };
+        match service.inner.useless() {
+            Some(said) => Err(service.inner.not_served(said)),
+            None => Ok(service),
+        }
     }
 
     pub(crate) fn socket(&self) -> &Path {
@@ -210,6 +217,13 @@ impl Inner {
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// What it said, if it serves and yet can start nothing for us: without subordinate ids it takes the one
+    /// id of this user for everybody, and refuses to keep that of whoever runs us.
+    fn useless(&self) -> Option<String> {
+        let log = fs::read_to_string(self.log_file()).unwrap_or_default();
+        log.lines().find(|line| NO_IDS.iter().any(|words| line.contains(words))).map(str::to_owned)
     }
 
     /// The end of what it said, to be put after what happened.

@@ -8,10 +8,14 @@ use std::{
 };
 
 use holdpoint_beneath::{Folder, is_the_trees_doing};
-use holdpoint_engine::{StartWorker, WorkerId, container::SESSION_FOLDER};
+use holdpoint_engine::{
+    EngineError, StartWorker, WorkerId,
+    container::{NOTES_FILE, SESSION_FOLDER},
+};
 use holdpoint_model::{
-    Digest, Execution,
-    event::{EventBody, ToolResult},
+    Digest, Execution, Network, Residency,
+    container::Note,
+    event::{EventBody, Problem, ToolResult},
     wire::{Bridge, WIRE_VERSION, WorkerSpec, block_digest},
 };
 use holdpoint_store::StoreError;
@@ -22,9 +26,6 @@ use crate::{Inner, Purpose, commands::blocking, layout::create_private};
 
 /// The name of the specification in a worker's run folder.
 const SPEC_FILE: &str = "spec.json";
-
-/// The name of the file in a worker's run folder where its bridge writes what people should know.
-const NOTES_FILE: &str = "notes.jsonl";
 
 /// Events read at once while a turn is gathered.
 const BLOCKS_AT_ONCE: u32 = 500;
@@ -42,7 +43,53 @@ pub(crate) enum LaunchError {
     Store(#[from] StoreError),
 }
 
+impl LaunchError {
+    /// What people see of it; None for what the log's own state has to settle.
+    pub(crate) fn problem(&self) -> Option<Problem> {
+        let (code, title, detail, hint) = match self {
+            Self::Engine(EngineError::Container { why, next, said }) => {
+                ("container_failed", why.clone(), said.clone(), next.clone())
+            }
+            Self::Prepare { path, source } => (
+                "start_failed",
+                format!("failed to prepare {}", path.display()),
+                source.to_string(),
+                format!(
+                    "ls -ld {0}; df -h {0}     (it must be writable for the user that runs Holdpoint)",
+                    path.display()
+                ),
+            ),
+            Self::Engine(EngineError::Prepare { path, source }) => (
+                "start_failed",
+                format!("failed to make {}", path.display()),
+                source.to_string(),
+                format!(
+                    "ls -ld {0}; df -h {0}     (it must be writable for the user that runs Holdpoint)",
+                    path.display()
+                ),
+            ),
+            Self::Engine(_) | Self::Restore(_) | Self::Store(_) => return None,
+        };
+        Some(Problem { code: code.into(), title, detail, hint })
+    }
+}
+
 impl Inner {
+    /// Why the session of a worker that is gone never came up in its container, if that is known.
+    pub(crate) async fn never_up(&self, state: &Execution) -> Option<Problem> {
+        if state.residency != Residency::Starting {
+            return None;
+        }
+        let notes = self.options.layout.run(state.id, state.incarnation).join(NOTES_FILE);
+        let text = blocking(move || fs::read_to_string(notes)).await.ok()?;
+        text.lines().find_map(|line| match serde_json::from_str(line).ok()? {
+            Note::NotStarted { why, next, said } => {
+                Some(Problem { code: "container_failed".into(), title: why, detail: said, hint: next })
+            }
+            _ => None,
+        })
+    }
+
     /// Starts the incarnation that `state` says is starting. If this process ends in between, the
     /// next pass finds no such worker alive, and starts another.
     pub(crate) async fn launch(&self, state: &Execution) -> Result<(), LaunchError> {
@@ -132,7 +179,9 @@ impl Inner {
             program: side.program,
             folder: run_dir.join(SESSION_FOLDER),
             notes: run_dir.join(NOTES_FILE),
-            memory_bytes: (!side.bounds_memory).then_some(state.definition.container.memory.0),
+            memory_bytes: Some(state.definition.container.memory.0),
+            processes: Some(state.definition.container.processes),
+            gateway: (state.definition.container.network == Network::None).then_some(side.gateway_dir),
         })
     }
 

@@ -9,6 +9,7 @@ mod checkpoint;
 mod clock;
 mod commands;
 mod fork;
+mod inside;
 mod launch;
 mod layout;
 mod links;
@@ -29,7 +30,7 @@ use std::{
 
 use holdpoint_checkpoint::Checkpoints;
 use holdpoint_engine::Engine;
-use holdpoint_model::{AgentDef, ExecutionId, Keep, UnixMs, wire::Delta};
+use holdpoint_model::{AgentDef, Execution, ExecutionId, Keep, UnixMs, event::Problem, wire::Delta};
 use holdpoint_store::Store;
 use tokio::sync::broadcast;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -37,6 +38,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use attach::Attachment;
 pub use commands::{CommandError, DecideError, NewExecution, StartError, Started};
 pub use fork::{ForkError, NewFork};
+pub use holdpoint_engine::{ContainerView, Instance, MountView, Piece, Usage};
+pub use inside::{ExecBounds, Executing, InsideError, LogOf, NewExec, Seen};
 pub use layout::Layout;
 pub use links::{LinkRefused, WorkerLink};
 pub use notify::Outlets;
@@ -95,6 +98,8 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) taking: Taking,
     pub(crate) waiting_for_room: space::Waiting,
+    /// Commands that people run beside sessions.
+    pub(crate) executing: Arc<tokio::sync::Semaphore>,
     /// Held by whoever deletes by rule.
     pub(crate) deleting: tokio::sync::Mutex<()>,
     deltas: Mutex<HashMap<ExecutionId, broadcast::Sender<Delta>>>,
@@ -132,6 +137,7 @@ impl Control {
                 clock: Clock::default(),
                 taking: Taking::default(),
                 waiting_for_room: space::Waiting::default(),
+                executing: Arc::new(tokio::sync::Semaphore::new(inside::AT_ONCE)),
                 deleting: tokio::sync::Mutex::default(),
                 deltas: Mutex::default(),
                 started_at,
@@ -171,10 +177,12 @@ impl Control {
         &self.inner.options.tokens
     }
 
-    /// Why an execution that should run has no session yet, if it waits for a free place.
+    /// Why an execution that should run has no session yet: it waits for a free place, or for somebody to see
+    /// to what keeps its session from being started.
     #[must_use]
-    pub fn queued(&self, id: ExecutionId) -> Option<String> {
-        self.inner.places.reason(id)
+    pub fn queued(&self, execution: &Execution) -> Option<String> {
+        let problem = execution.start_problem.as_ref().filter(|_| !execution.status.is_final());
+        problem.map(waits_for_mending).or_else(|| self.inner.places.reason(execution.id))
     }
 
     /// Sessions that run now, and how many may.
@@ -225,6 +233,10 @@ impl Inner {
             deltas.remove(&id);
         }
     }
+}
+
+fn waits_for_mending(problem: &Problem) -> String {
+    format!("waiting, and trying again: {}; try: {}", problem.title, problem.hint)
 }
 
 /// A lock whose holder panicked is still good: every critical section here leaves valid data.

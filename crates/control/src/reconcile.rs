@@ -13,7 +13,7 @@ use holdpoint_model::{
     Actor, Command, Completion, Execution, ExecutionId, HumanDuration, Refusal, Residency, UnixMs,
     command::Gone,
     event::Problem,
-    execution::Need,
+    execution::{Need, start_pause_ms},
     wire::{Down, LEASE_MS},
 };
 use holdpoint_store::ApplyError;
@@ -346,7 +346,7 @@ impl Inner {
     }
 
     async fn start_worker(self: &Arc<Self>, state: &Execution, reason: &str) -> Result<(), ApplyError> {
-        if state.losses_in_a_row > 0 && !self.may_retry(state) {
+        if (state.losses_in_a_row > 0 || state.failed_starts > 0) && !self.may_retry(state) {
             return Ok(());
         }
         if !self.has_room(state).await || !self.places.take(state.id) {
@@ -366,7 +366,11 @@ impl Inner {
                 problem @ (LaunchError::Prepare { .. } | LaunchError::Restore(_) | LaunchError::Engine(_)),
             ) => {
                 error!(execution = %state.id, %problem, "failed to start a worker");
-                self.worker_gone(&started, Gone::Lost { reason: problem.to_string() }).await
+                let how = match problem.problem() {
+                    Some(problem) => Gone::NotStarted { problem },
+                    None => Gone::Lost { reason: problem.to_string() },
+                };
+                self.worker_gone(&started, how).await
             }
         }
     }
@@ -374,8 +378,15 @@ impl Inner {
     /// Waits a little longer after each loss; true once the wait is over.
     fn may_retry(self: &Arc<Self>, state: &Execution) -> bool {
         let now = self.now();
+        // Whoever has seen to what kept a session from being started may have started us anew for that.
+        if state.failed_starts > 0 && state.updated_at < self.started_at {
+            return true;
+        }
         let mut not_before = lock(&self.work.not_before);
-        let pause = RETRY_BASE_MS << state.losses_in_a_row.min(6);
+        let pause = match state.failed_starts {
+            0 => RETRY_BASE_MS << state.losses_in_a_row.min(6),
+            failed => start_pause_ms(failed),
+        };
         let at = *not_before.entry(state.id).or_insert(state.updated_at + pause);
         // A clock that jumped must not make it wait for hours.
         if now >= at || at - now > pause {
@@ -432,7 +443,11 @@ impl Inner {
                 return Ok(());
             }
         };
-        let how = if state.status.is_final() { Gone::Stopped } else { Gone::Lost { reason } };
+        let how = match self.never_up(state).await {
+            _ if state.status.is_final() => Gone::Stopped,
+            Some(problem) => Gone::NotStarted { problem },
+            None => Gone::Lost { reason },
+        };
         self.worker_gone(state, how).await
     }
 
@@ -471,7 +486,7 @@ impl Inner {
                 return Ok(());
             }
         }
-        if let Gone::Lost { reason } = &how {
+        if let Gone::Lost { reason } | Gone::NotStarted { problem: Problem { title: reason, .. } } = &how {
             warn!(execution = %state.id, incarnation = state.incarnation, %reason, "worker lost");
         }
         let command = Command::WorkerGone { incarnation: state.incarnation, how };

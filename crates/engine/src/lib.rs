@@ -2,6 +2,8 @@
 //! with everything it started. It knows nothing of what a worker does.
 
 pub mod container;
+mod exec;
+mod instance;
 mod proc_scan;
 pub mod process;
 
@@ -11,6 +13,8 @@ use holdpoint_model::{ContainerDef, ExecutionId, Incarnation};
 use thiserror::Error;
 
 pub use container::{ContainerEngine, ContainerOptions};
+pub use exec::{Exec, Piece, Running};
+pub use instance::{ContainerView, Instance, MountView, Usage};
 pub use process::ProcessEngine;
 
 /// The environment variable that marks a worker process with its [`WorkerId`].
@@ -102,6 +106,9 @@ pub enum EngineError {
         /// The processes.
         pids: Vec<i32>,
     },
+    /// A worker that was to be looked into does not run.
+    #[error("worker {0} does not run any more")]
+    Gone(WorkerId),
     /// The list of processes could not be read.
     #[error("failed to look at the running processes: {0}")]
     Look(io::Error),
@@ -112,8 +119,8 @@ pub enum EngineError {
 pub struct BridgeSide {
     /// The program: `program bridge …`.
     pub program: PathBuf,
-    /// Whether the engine bounds the session's memory; else the first process inside has to.
-    pub bounds_memory: bool,
+    /// The folder with the gateway's socket.
+    pub gateway_dir: PathBuf,
 }
 
 /// A boxed future, so that engines can be used as trait objects.
@@ -141,4 +148,14 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// How workers reach their sessions in containers; None where sessions run beside their workers, with
     /// nothing between them and this machine.
     fn bridge(&self) -> Option<BridgeSide>;
+
+    /// What can be seen of those among `ids` that run.
+    fn look<'a>(&'a self, ids: &'a [WorkerId]) -> Boxed<'a, Result<Vec<Instance>, EngineError>>;
+
+    /// Runs a command where a session is, as what the session is, in its workspace. It gets no more than it
+    /// is given: none of the session's tokens.
+    fn exec(&self, exec: Exec) -> Boxed<'_, Result<Running, EngineError>>;
+
+    /// The last lines of what a session's container has said itself; None where there is none.
+    fn container_log(&self, id: WorkerId, lines: usize) -> Boxed<'_, Result<Option<Vec<u8>>, EngineError>>;
 }

@@ -6,6 +6,7 @@ use std::{
     fs,
     io::{self, Read as _},
     path::Path,
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -24,6 +25,10 @@ pub(crate) struct Found {
 /// An environment larger than this is not one of ours; the kernel's own limit is far higher.
 const MAX_ENVIRON_BYTES: u64 = 1024 * 1024;
 
+/// While a process becomes another program its environment reads as empty for a moment: it is read again so
+/// often, after such a pause, before it counts as empty.
+const EMPTY_AGAIN: (u32, Duration) = (3, Duration::from_micros(500));
+
 /// Every marked process of this user.
 pub(crate) fn scan() -> io::Result<HashMap<WorkerId, Found>> {
     let mut found: HashMap<WorkerId, Found> = HashMap::new();
@@ -32,7 +37,7 @@ pub(crate) fn scan() -> io::Result<HashMap<WorkerId, Found>> {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
             continue;
         };
-        let environ = match environ(&entry.path().join("environ")) {
+        let environ = match environ(&entry.path()) {
             Ok(environ) => environ,
             Err(error) if is_not_ours(&error) => continue,
             // Anything else (no more file handles, say) must not make a living worker look dead.
@@ -64,9 +69,16 @@ pub(crate) fn scan() -> io::Result<HashMap<WorkerId, Found>> {
     Ok(found)
 }
 
-fn environ(path: &Path) -> io::Result<Vec<u8>> {
+fn environ(process: &Path) -> io::Result<Vec<u8>> {
     let mut environ = Vec::new();
-    fs::File::open(path)?.take(MAX_ENVIRON_BYTES).read_to_end(&mut environ)?;
+    for _ in 0..EMPTY_AGAIN.0 {
+        fs::File::open(process.join("environ"))?.take(MAX_ENVIRON_BYTES).read_to_end(&mut environ)?;
+        // Threads of the kernel have no program, and never have an environment.
+        if !environ.is_empty() || fs::read_link(process.join("exe")).is_err() {
+            break;
+        }
+        std::thread::sleep(EMPTY_AGAIN.1);
+    }
     Ok(environ)
 }
 

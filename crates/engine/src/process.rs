@@ -9,8 +9,10 @@ use std::{
 use tokio::{process::Command, sync::broadcast};
 
 use crate::{
-    Boxed, BridgeSide, Engine, EngineError, StartWorker, WORKER_MARK, WorkerId,
-    proc_scan::{is_marked, kill_now, scan},
+    Boxed, BridgeSide, Engine, EngineError, Exec, Instance, Running, StartWorker, Usage, WORKER_MARK,
+    WorkerId, exec,
+    instance::measure,
+    proc_scan::{Found, is_marked, kill_now, scan},
 };
 
 /// How many exits may go unread before the oldest hint is dropped; the reconciler looks anyway.
@@ -28,7 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 const END_PAUSE: Duration = Duration::from_millis(20);
 
 /// Starts workers as detached processes of the same program.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ProcessEngine {
     program: PathBuf,
     path: String,
@@ -131,6 +133,49 @@ impl Engine for ProcessEngine {
 
     fn bridge(&self) -> Option<BridgeSide> {
         None
+    }
+
+    fn look<'a>(&'a self, ids: &'a [WorkerId]) -> Boxed<'a, Result<Vec<Instance>, EngineError>> {
+        Box::pin(async move {
+            let ids = ids.to_vec();
+            let look = tokio::task::spawn_blocking(move || -> std::io::Result<Vec<Instance>> {
+                let found = scan()?;
+                let running = |id: &WorkerId| found.get(id).filter(|found| !found.workers.is_empty());
+                Ok(ids.iter().filter_map(|id| Some(instance(*id, running(id)?))).collect())
+            });
+            look.await.map_err(std::io::Error::other).flatten().map_err(EngineError::Look)
+        })
+    }
+
+    fn exec(&self, exec: Exec) -> Boxed<'_, Result<Running, EngineError>> {
+        Box::pin(async move {
+            if Engine::alive(self, &[exec.id]).await?.is_empty() {
+                return Err(EngineError::Gone(exec.id));
+            }
+            exec::run(&exec)
+        })
+    }
+
+    fn container_log(&self, _: WorkerId, _: usize) -> Boxed<'_, Result<Option<Vec<u8>>, EngineError>> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
+/// A worker and its session as processes of this machine.
+fn instance(id: WorkerId, found: &Found) -> Instance {
+    let measured = measure(&[&found.workers[..], &found.sessions].concat());
+    Instance {
+        id,
+        engine: "process",
+        state: "running".into(),
+        started_at: measured.started_at,
+        worker_pid: found.workers.first().copied(),
+        session_pids: found.sessions.clone(),
+        memory: Usage { used: measured.resident, limit: None },
+        processes: Usage { used: measured.tasks, limit: None },
+        cpu_ms: measured.cpu_ms,
+        cpus: None,
+        container: None,
     }
 }
 

@@ -23,7 +23,19 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The CLI's own limit for a call is ten minutes (its `X-Stainless-Timeout` header says 600): this, and what
 /// may come before the last try ([`QUEUE_PATIENCE`], [`RETRY_PATIENCE`]), is less, so that the session
 /// hears from us and does not give up on a call that goes on.
-pub const READ_TIMEOUT: Duration = Duration::from_secs(440);
+pub const READ_TIMEOUT: Duration = Duration::from_secs(420);
+
+/// The CLI's own limit for a call.
+const SESSION_PATIENCE: Duration = Duration::from_secs(600);
+
+// With a connection to each of two upstreams that take as long as they may.
+const _: () = assert!(
+    QUEUE_PATIENCE.as_secs()
+        + RETRY_PATIENCE.as_secs()
+        + 2 * CONNECT_TIMEOUT.as_secs()
+        + READ_TIMEOUT.as_secs()
+        < SESSION_PATIENCE.as_secs()
+);
 
 /// Longest wait for a place in front of the upstream.
 pub const QUEUE_PATIENCE: Duration = Duration::from_secs(120);

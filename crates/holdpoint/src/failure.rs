@@ -98,11 +98,26 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
+/// A command that ran for somebody ended with this code; it has said itself why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndedWith(pub u8);
+
+impl fmt::Display for EndedWith {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the command ended with code {}", self.0)
+    }
+}
+
+impl Error for EndedWith {}
+
 /// Says on stderr what went wrong, once, and gives the exit code for it.
 #[must_use]
 pub fn report(error: &anyhow::Error) -> ExitCode {
     if term::nobody_reads(error) {
         return ExitCode::SUCCESS;
+    }
+    if let Some(EndedWith(code)) = error.downcast_ref() {
+        return ExitCode::from(*code);
     }
     let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
     match failure {

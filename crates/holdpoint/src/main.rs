@@ -19,7 +19,15 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Worker(args) => return holdpoint_worker::run(&args.spec).map(|()| ExitCode::SUCCESS),
+        Command::Worker(args) => {
+            // Its stderr is its log: `holdpoint logs --worker` and `--cli` show it.
+            let _ = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::INFO)
+                .with_ansi(false)
+                .with_writer(std::io::stderr)
+                .try_init();
+            return holdpoint_worker::run(&args.spec).map(|()| ExitCode::SUCCESS);
+        }
         Command::Bridge(args) => return session::bridge(args),
         Command::Inside(args) => return session::inside(&args),
         _ => {}

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use holdpoint_bridge::{BridgeOptions, InsideOptions, Launch};
 use holdpoint_model::container::{GATEWAY_DIR, GATEWAY_PORT, SESSION_DIR};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::runtime::Builder;
 
 use crate::{
@@ -26,8 +27,9 @@ pub fn bridge(args: BridgeArgs) -> anyhow::Result<ExitCode> {
         cwd: cwd.ok().context("the working directory's name is no text")?,
         writable: args.writable,
         memory_bytes: args.memory_bytes,
+        processes: args.processes,
     };
-    let options = BridgeOptions { folder: args.folder, notes: args.notes, launch };
+    let options = BridgeOptions { folder: args.folder, notes: args.notes, gateway: args.gateway, launch };
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let code = runtime.block_on(holdpoint_bridge::bridge(options));
     // A thread still waits for stdin.
@@ -42,10 +44,14 @@ pub fn bridge(args: BridgeArgs) -> anyhow::Result<ExitCode> {
 pub fn inside(args: &InsideArgs) -> anyhow::Result<ExitCode> {
     let options = InsideOptions {
         session: SESSION_DIR.into(),
-        gateway: GATEWAY_DIR.into(),
+        // What only the program may reach is not in a folder of its own: the worker's side leads there.
+        gateway: if args.cli_alone { SESSION_DIR.into() } else { GATEWAY_DIR.into() },
         port: GATEWAY_PORT,
         program_alone: args.cli_alone,
     };
+    // What runs inside has the same user, and is not to have this process's connections and memory. Programs
+    // that it starts are not hidden by this.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(holdpoint_bridge::inside(options));
     // What else runs inside ends with the first process.

@@ -13,7 +13,7 @@ use bollard::{
 };
 use bytes::Bytes;
 use futures::StreamExt as _;
-use holdpoint_containers::Containers;
+use holdpoint_containers::{Containers, recognise};
 use holdpoint_model::image::{BASE_REPOSITORY, BaseLabels, KIND_BASE, LABEL_KIND, MANIFEST_PATH};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -206,7 +206,14 @@ fn explain(containers: &Containers, error: &Error) -> Problem {
             .next("podman system df     (or `docker system df`: what images and containers take)")
             .next("podman image prune     (or `docker image prune`: removes what has no name)");
     }
-    if said.contains("insufficient UIDs or GIDs") || said.contains("lchown") {
+    if let Some(symptom) = recognise(&said) {
+        return Problem::new(
+            format!("failed to load the image into {}", containers.kind()),
+            format!("{} ({said})", symptom.why),
+        )
+        .next(symptom.next);
+    }
+    if said.contains("lchown") {
         return problem
             .next("sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER")
             .next("podman system migrate");

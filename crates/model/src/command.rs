@@ -92,6 +92,15 @@ pub enum Command {
     /// A checkpoint is whole and on disk. Refused when anything has happened since its [`Checkpoint::at`]:
     /// then it may hold halves.
     CheckpointTaken(Checkpoint),
+    /// An operator is about to run a command beside the session.
+    RunCommand {
+        /// Who.
+        by: Actor,
+        /// Beside which incarnation's session.
+        incarnation: Incarnation,
+        /// The program and its arguments.
+        command: Vec<String>,
+    },
     /// Something people should know.
     Notice {
         /// How much it matters.
@@ -122,6 +131,12 @@ pub enum Gone {
     Lost {
         /// In words.
         reason: String,
+    },
+    /// Before its session came up, for a reason that somebody has to see to. Tried again for much longer
+    /// than a loss.
+    NotStarted {
+        /// The cause, and what to type.
+        problem: Problem,
     },
     /// Because everything waits for people.
     Parked,

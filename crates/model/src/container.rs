@@ -1,6 +1,6 @@
 //! What a session in a container gets, and the places inside that both sides know.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,9 @@ const DEFAULT_TMP: HumanSize = HumanSize(256 << 20);
 /// The largest file where an agent says nothing.
 const DEFAULT_FILE: HumanSize = HumanSize(4 << 30);
 
+/// The files of a conversation all together where an agent says nothing.
+const DEFAULT_DISK: HumanSize = HumanSize(5 << 30);
+
 /// How a session in a container is bounded: the table `[agents.NAME.container]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -49,8 +52,12 @@ pub struct ContainerDef {
     pub tmp: HumanSize,
     /// The largest file that may be written.
     pub file: HumanSize,
+    /// All files of the conversation together: the workspace and the session's home. One that has more is ended.
+    pub disk: HumanSize,
     /// What it reaches.
     pub network: Network,
+    /// More folders of this machine that it sees, at the same paths.
+    pub folders: Vec<SharedFolder>,
 }
 
 impl Default for ContainerDef {
@@ -62,7 +69,9 @@ impl Default for ContainerDef {
             processes: DEFAULT_PROCESSES,
             tmp: DEFAULT_TMP,
             file: DEFAULT_FILE,
+            disk: DEFAULT_DISK,
             network: Network::GatewayOnly,
+            folders: Vec::new(),
         }
     }
 }
@@ -86,6 +95,26 @@ pub enum Note {
         /// Which.
         folder: String,
     },
+    /// The session could not be started in its container, for a reason that somebody has to see to.
+    NotStarted {
+        /// The cause.
+        why: String,
+        /// What to type.
+        next: String,
+        /// What was said inside.
+        said: String,
+    },
+}
+
+/// A folder of this machine that all sessions of an agent see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SharedFolder {
+    /// Which; relative to the configuration.
+    pub path: PathBuf,
+    /// Whether they may write to it. What one of them writes, all others read.
+    #[serde(default)]
+    pub write: bool,
 }
 
 /// What a session in a container reaches.
@@ -161,12 +190,18 @@ impl Note {
                 "{folder} in the session's container is full, so nothing more could be written there. More than {} is `container.tmp` of the agent.",
                 def.tmp
             ),
+            Self::NotStarted { why, next, .. } => {
+                format!("The session could not be started: {why}. Try: {next}")
+            }
         }
     }
 }
 
 /// The least memory with which the CLI comes up and can run a command (seen: 165 MB for the CLI alone).
 pub const LEAST_MEMORY: HumanSize = HumanSize(256 << 20);
+
+/// The least room for files: the CLI's own records of a conversation, and a little work.
+pub const LEAST_DISK: HumanSize = HumanSize(16 << 20);
 
 /// The fewest processes and threads with which it does.
 pub const FEWEST_PROCESSES: u32 = 64;
@@ -190,6 +225,9 @@ impl ContainerDef {
         }
         if self.file.0 == 0 {
             found.push(("file", "nothing could be written".into()));
+        }
+        if self.disk < LEAST_DISK {
+            found.push(("disk", format!("a conversation needs {LEAST_DISK} or more")));
         }
         if self.image.as_ref().is_some_and(|image| image.trim().is_empty()) {
             found.push(("image", "an empty name; leave it out for the base image".into()));
@@ -223,9 +261,11 @@ mod tests {
             processes: 1,
             tmp: HumanSize(0),
             file: HumanSize(0),
+            disk: HumanSize(0),
             network: Network::Open,
+            folders: Vec::new(),
         };
         let keys: Vec<&str> = nonsense.problems().into_iter().map(|(key, _)| key).collect();
-        assert_eq!(keys, ["cpus", "memory", "processes", "tmp", "file", "image"]);
+        assert_eq!(keys, ["cpus", "memory", "processes", "tmp", "file", "disk", "image"]);
     }
 }

@@ -84,6 +84,10 @@ pub enum EventBody {
         incarnation: Incarnation,
         /// In words.
         reason: String,
+        /// Set where its session never came up for a reason that somebody has to see to: the cause, and
+        /// what to type.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        problem: Option<Problem>,
     },
     /// The worker ended because nothing was left for it to do for now, or for good.
     WorkerStopped {
@@ -244,6 +248,15 @@ pub enum EventBody {
         /// Who.
         by: Actor,
     },
+    /// An operator runs a command beside the session; written before it runs.
+    CommandRun {
+        /// Who.
+        by: Actor,
+        /// Beside which incarnation's session.
+        incarnation: Incarnation,
+        /// The program and its arguments.
+        command: Vec<String>,
+    },
     /// Something an operator or asker should know.
     Notice {
         /// `info` or `warning`.
@@ -320,6 +333,7 @@ impl EventBody {
             Self::CheckpointTaken(_) => "checkpoint_taken",
             Self::InterruptRequested { .. } => "interrupt_requested",
             Self::FinishRequested { .. } => "finish_requested",
+            Self::CommandRun { .. } => "command_run",
             Self::Notice { .. } => "notice",
             Self::CliFrame { .. } => "cli_frame",
             Self::ExecutionFinished { .. } => "execution_finished",
@@ -556,7 +570,7 @@ pub enum Level {
 /// An error as part of the product: what failed, why it matters, what to do next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// Stable, for scripts: `cli_missing`, `invalid_key`, `worker_crash_loop`…
+    /// Stable, for scripts: `cli_missing`, `invalid_key`, `container_failed`, `worker_crash_loop`…
     pub code: String,
     /// What failed.
     pub title: String,
@@ -566,4 +580,16 @@ pub struct Problem {
     /// What to do next.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub hint: String,
+}
+
+/// A command as a person would type it into a shell.
+#[must_use]
+pub fn command_line(command: &[String]) -> String {
+    let is_plain = |word: &str| {
+        !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c))
+    };
+    let quoted = |word: &String| {
+        if is_plain(word) { word.clone() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    };
+    command.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }

@@ -25,7 +25,7 @@ pub mod wire;
 pub use agent::{AgentDef, Completion, HumanDuration, Limits};
 pub use budget::{BudgetUse, Budgets, PerSpan, Sums};
 pub use command::{Command, DecideCtx, Refusal};
-pub use container::{ContainerDef, HumanSize, Network};
+pub use container::{ContainerDef, HumanSize, Network, SharedFolder};
 pub use digest::Digest;
 pub use event::{Event, EventBody};
 pub use execution::{Execution, Residency, Status};

@@ -357,9 +357,16 @@ pub struct Bridge {
     pub folder: PathBuf,
     /// A file that the container does not see, where the bridge writes what people should know.
     pub notes: PathBuf,
-    /// The memory of everything inside, in bytes, where the engine cannot bound it.
+    /// The memory of everything inside, in bytes; the first process sees to it where the kernel does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
+    /// The most processes and threads inside; the first of them counts where the kernel does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes: Option<u32>,
+    /// The folder with the gateway's socket, where the container does not see it: then the bridge leads the
+    /// first process's calls there, and nobody else's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<PathBuf>,
 }
 
 /// The digest by which a block of the model's answer is recognised when it comes again.

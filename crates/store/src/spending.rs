@@ -32,12 +32,10 @@ pub(crate) async fn afford(tx: &mut Tx, id: ExecutionId, call_micros: u64) -> Re
     let budgets = tx.budgets();
     let execution = tx.execution(id).await?.ok_or(ApplyError::UnknownExecution)?;
     let account = Account::of(execution);
-    let shares = budgets.bound(execution);
-    if !shares && budgets.of(execution, &Sums::default(), now).is_empty() {
+    if budgets.of(execution, &Sums::default(), now).is_empty() {
         return Ok(account);
     }
-    let spent = if shares { spent(tx, &account, now).await? } else { Sums::default() };
-    let set_aside = set_aside(tx, id, &account, now).await?;
+    let (spent, set_aside) = sums(tx, id, &account, now).await?;
     let execution = tx.execution(id).await?.ok_or(ApplyError::UnknownExecution)?;
     Execution::affords(call_micros, &budgets.of(execution, &spent, now), &set_aside)?;
     Ok(account)
@@ -71,7 +69,7 @@ pub(crate) async fn settle(
         .execute(tx.writing().await?)
         .await?;
     }
-    let spent = if shares { spent(tx, &account, now).await? } else { Sums::default() };
+    let spent = if shares { sums(tx, id, &account, now).await?.0 } else { Sums::default() };
     let execution = tx.execution(id).await?.ok_or(ApplyError::UnknownExecution)?;
     let used = budgets.of(execution, &spent, now);
     if !used.is_empty() {
@@ -80,56 +78,39 @@ pub(crate) async fn settle(
     Ok(())
 }
 
-/// What agent and person have spent in the periods of `now`: at most 31 rows of each.
-async fn spent(tx: &mut Tx, account: &Account, now: UnixMs) -> Result<Sums, StoreError> {
-    let mut sums = Sums { agent: of_subject(tx, "agent", &account.agent, now).await?, ..Sums::default() };
-    if let Some(owner) = account.owner {
-        sums.person = of_subject(tx, "person", &person(owner), now).await?;
-    }
-    Ok(sums)
-}
-
-async fn of_subject(
+/// What is spent in the periods of `now`, and what calls under way may still cost: one look, for a call waits
+/// for it. What is spent is at most 31 rows of agent and person each. Calls under way are few, and their index
+/// holds no others; only those of this period count for it, as their costs will.
+async fn sums(
     tx: &mut Tx,
-    whose: &'static str,
-    subject: &str,
+    id: ExecutionId,
+    account: &Account,
     now: UnixMs,
-) -> Result<PerSpan<u64>, StoreError> {
+) -> Result<(Sums, Sums), StoreError> {
     let row = sqlx::query(
-        "SELECT coalesce(sum(spent_micros) FILTER (WHERE day = ?4), 0), coalesce(sum(spent_micros), 0)
-         FROM spending WHERE whose = ?1 AND subject = ?2 AND day BETWEEN ?3 AND ?4",
-    )
-    .bind(whose)
-    .bind(subject)
-    .bind(Span::Month.first_day(now))
-    .bind(day_of(now))
-    .fetch_one(tx.reading())
-    .await?;
-    Ok(PerSpan { day: unsigned("spending", row.try_get(0)?)?, month: unsigned("spending", row.try_get(1)?)? })
-}
-
-/// What calls under way may still cost. Those are few, and the index holds no others. Only calls of this
-/// period count for it, as their costs will.
-async fn set_aside(tx: &mut Tx, id: ExecutionId, account: &Account, now: UnixMs) -> Result<Sums, StoreError> {
-    let row = sqlx::query(
-        "SELECT coalesce(sum(reserved_micros) FILTER (WHERE execution = ?1), 0),
-            coalesce(sum(reserved_micros) FILTER (WHERE agent = ?2 AND started_at / 86400000 >= ?4), 0),
-            coalesce(sum(reserved_micros) FILTER (WHERE agent = ?2 AND started_at / 86400000 >= ?5), 0),
-            coalesce(sum(reserved_micros) FILTER (WHERE owner_user = ?3 AND started_at / 86400000 >= ?4), 0),
-            coalesce(sum(reserved_micros) FILTER (WHERE owner_user = ?3 AND started_at / 86400000 >= ?5), 0)
-         FROM model_calls WHERE state = 'open'",
+        "SELECT a.*, p.*, o.* FROM
+           (SELECT coalesce(sum(spent_micros) FILTER (WHERE day = ?6), 0), coalesce(sum(spent_micros), 0)
+            FROM spending WHERE whose = 'agent' AND subject = ?2 AND day BETWEEN ?5 AND ?6) a,
+           (SELECT coalesce(sum(spent_micros) FILTER (WHERE day = ?6), 0), coalesce(sum(spent_micros), 0)
+            FROM spending WHERE whose = 'person' AND subject = ?4 AND day BETWEEN ?5 AND ?6) p,
+           (SELECT coalesce(sum(reserved_micros) FILTER (WHERE execution = ?1), 0),
+                coalesce(sum(reserved_micros) FILTER (WHERE agent = ?2 AND started_at / 86400000 >= ?6), 0),
+                coalesce(sum(reserved_micros) FILTER (WHERE agent = ?2 AND started_at / 86400000 >= ?5), 0),
+                coalesce(sum(reserved_micros) FILTER (WHERE owner_user = ?3 AND started_at / 86400000 >= ?6), 0),
+                coalesce(sum(reserved_micros) FILTER (WHERE owner_user = ?3 AND started_at / 86400000 >= ?5), 0)
+            FROM model_calls WHERE state = 'open') o",
     )
     .bind(id.0)
     .bind(&account.agent)
     .bind(account.owner.map(|user| user.0))
-    .bind(day_of(now))
+    .bind(account.owner.map(person))
     .bind(Span::Month.first_day(now))
+    .bind(day_of(now))
     .fetch_one(tx.reading())
     .await?;
-    let sum = |column: usize| unsigned("reservations", row.try_get(column)?);
-    Ok(Sums {
-        conversation: sum(0)?,
-        agent: PerSpan { day: sum(1)?, month: sum(2)? },
-        person: PerSpan { day: sum(3)?, month: sum(4)? },
-    })
+    let sum = |column: usize| unsigned("a sum of costs", row.try_get(column)?);
+    let per_span = |first: usize| Ok::<_, StoreError>(PerSpan { day: sum(first)?, month: sum(first + 1)? });
+    let spent = Sums { agent: per_span(0)?, person: per_span(2)?, conversation: 0 };
+    let set_aside = Sums { conversation: sum(4)?, agent: per_span(5)?, person: per_span(7)? };
+    Ok((spent, set_aside))
 }

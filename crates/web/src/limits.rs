@@ -79,3 +79,24 @@ pub const HASHES_AT_ONCE: usize = 2;
 
 /// The longest `Idempotency-Key`, in bytes.
 pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 200;
+
+/// What a command beside a session may write, in bytes: a look at something, no transfer of files.
+pub const EXEC_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long a command beside a session may run. Seconds.
+pub const EXEC_S: u64 = 600;
+
+/// What a command that a page shows may write, in bytes.
+pub const PAGE_EXEC_OUTPUT_BYTES: usize = 256 * 1024;
+
+/// How long a command may run whose page somebody waits for. Seconds.
+pub const PAGE_EXEC_S: u64 = 20;
+
+/// How long a page waits for an engine to say how a session is doing. Milliseconds.
+pub const LOOK_MS: u64 = 2_000;
+
+/// Lines of a log where a client names no number.
+pub const LOG_LINES: usize = 500;
+
+/// Lines of a log at most.
+pub const MAX_LOG_LINES: usize = 20_000;

@@ -7,7 +7,7 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use holdpoint_control::{CommandError, DecideError, ForkError, StartError};
+use holdpoint_control::{CommandError, DecideError, ForkError, InsideError, StartError};
 use holdpoint_model::{Refusal, UnixMs};
 use holdpoint_store::StoreError;
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -301,6 +301,34 @@ impl From<CommandError> for Problem {
                     format!("{other}; look again"),
                 ),
             },
+        }
+    }
+}
+
+impl From<InsideError> for Problem {
+    fn from(error: InsideError) -> Self {
+        let detail = error.to_string();
+        let refused = |status, code, title| Self::new(status, code, title, detail.clone());
+        match error {
+            InsideError::Unknown => Self::not_found("execution"),
+            InsideError::NoWorker(residency) => {
+                refused(StatusCode::CONFLICT, "no_worker", "there is nothing to look into")
+                    .with("residency", json!(residency.as_str()))
+            }
+            InsideError::Gone => refused(StatusCode::GONE, "worker_gone", "the worker is gone"),
+            InsideError::NoContainer => {
+                refused(StatusCode::CONFLICT, "no_container", "there is no container")
+            }
+            InsideError::NoLog(_) => refused(StatusCode::NOT_FOUND, "no_log", "there is no such log"),
+            InsideError::Invalid(text) => Self::invalid(text),
+            InsideError::Busy => refused(StatusCode::TOO_MANY_REQUESTS, "busy", "too many commands run")
+                .header(header::RETRY_AFTER, "5"),
+            InsideError::Engine(error) => {
+                tracing::warn!(%error, "failed to look inside of a session");
+                refused(StatusCode::BAD_GATEWAY, "engine_failed", "the engine of this session did not do it")
+            }
+            InsideError::Read(error) => Self::internal("read a log", &error),
+            InsideError::Store(error) => error.into(),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! what it is told to hand over it hands over once. It outlives the control plane, and ends itself
 //! before its lease is over.
 
+mod disk;
 mod facts;
 mod files;
 mod journal;

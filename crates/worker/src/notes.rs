@@ -49,6 +49,8 @@ impl Notes {
             Note::OutOfMemory { .. } => 0,
             Note::TooManyProcesses { .. } => 1,
             Note::Full { .. } => 2,
+            // For the control plane, which reads it when this worker is gone.
+            Note::NotStarted { .. } => return false,
         }];
         *told += 1;
         *told <= MOST
@@ -70,6 +72,8 @@ mod tests {
             folder: dir.path().into(),
             notes: path.clone(),
             memory_bytes: None,
+            processes: None,
+            gateway: None,
         };
         let mut notes = Notes { bridge: Some(bridge), read: 0, told: [0; 3] };
         assert_eq!(notes.news().expect("none yet"), []);

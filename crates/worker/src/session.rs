@@ -168,6 +168,12 @@ fn through(bridge: &Bridge, spec: &WorkerSpec, config_dir: &Path) -> Vec<OsStrin
     if let Some(bytes) = bridge.memory_bytes {
         add("--memory-bytes", OsStr::new(&bytes.to_string()));
     }
+    if let Some(most) = bridge.processes {
+        add("--processes", OsStr::new(&most.to_string()));
+    }
+    if let Some(gateway) = &bridge.gateway {
+        add("--gateway", gateway.as_os_str());
+    }
     args.push("--".into());
     args
 }

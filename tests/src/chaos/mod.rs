@@ -30,7 +30,7 @@ use tokio::task::JoinSet;
 
 use self::{client::Client, strike::Killer, world::World};
 pub use self::{disk::Disk, report::Report, strike::Blow, world::Struck};
-use crate::{Server, Setup};
+use crate::{Server, Setup, podman::Podman};
 
 /// Sessions at once: fewer than conversations, so that some wait in line.
 const FEWER_SESSIONS: usize = 1;
@@ -48,6 +48,8 @@ pub struct Options {
     pub at_once: usize,
     /// How long one conversation may take.
     pub patience_s: u64,
+    /// Sessions run in its containers, not as processes.
+    pub podman: Option<Podman>,
     /// A disk of our own that is filled now and then.
     pub disk: Option<Disk>,
     /// Where to keep what conversations that are not in order left behind.
@@ -68,6 +70,10 @@ pub async fn run(options: Options) -> Result<Report> {
     let mut setup = Setup::script(&scenes::script(outside.path()))
         .toml(&scenes::agents(outside.path()))
         .top(&format!("max_sessions = {sessions}"));
+    if let Some(podman) = options.podman.clone() {
+        podman.takes(outside.path())?;
+        setup = setup.podman(podman);
+    }
     setup.folder = options.disk.as_ref().map(|disk| disk.folder().to_owned());
     let mut server = Server::start(setup).await?;
     if options.disk.is_some() {

@@ -115,6 +115,13 @@ pub(super) fn script(outside: &Path) -> String {
 /// Agents that linger differently, and those that a policy trusts.
 pub(super) fn agents(outside: &Path) -> String {
     let note = outside.join("note").display().to_string();
+    // Where sessions are in containers, they see it, too.
+    let agents = ["quick", "soon", "long", "auto", "trusted", "again"];
+    let shared: String = agents
+        .map(|agent| {
+            format!("[agents.{agent}.container]\nfolders = [{{ path = {outside:?}, write = true }}]\n")
+        })
+        .concat();
     format!(
         "[agents.quick]\nlinger = \"0s\"\n\
          [agents.soon]\nlinger = \"1s\"\n\
@@ -122,7 +129,7 @@ pub(super) fn agents(outside: &Path) -> String {
          [agents.auto]\nlinger = \"1s\"\ncompletion = \"auto\"\n\
          [agents.trusted]\nlinger = \"0s\"\n[agents.trusted.policy]\nallow = [\"Bash({note} *)\"]\n\
          [agents.again]\nlinger = \"1s\"\n[agents.again.policy]\nallow = [\"Bash({note} *)\"]\n\
-         repeatable = [\"Bash({note} *)\"]\n"
+         repeatable = [\"Bash({note} *)\"]\n{shared}"
     )
 }
 

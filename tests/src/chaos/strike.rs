@@ -25,6 +25,8 @@ pub enum Blow {
     Worker,
     /// A CLI, with -9.
     Cli,
+    /// A session's container, with -9.
+    Container,
     /// Something that a CLI runs, with -9.
     Child,
     /// The control plane and every process of every conversation, with -9, as when a machine goes down.
@@ -47,6 +49,7 @@ impl Blow {
             Self::ControlPlane => "kill -9 control plane",
             Self::Worker => "kill -9 worker",
             Self::Cli => "kill -9 CLI",
+            Self::Container => "kill -9 container",
             Self::Child => "kill -9 running child",
             Self::Everything => "kill -9 everything at once",
             Self::WorkerLink => "cut worker link",
@@ -59,7 +62,7 @@ impl Blow {
     /// Whether it counts as a kill.
     #[must_use]
     pub fn is_kill(self) -> bool {
-        matches!(self, Self::ControlPlane | Self::Worker | Self::Cli | Self::Child | Self::Everything)
+        !matches!(self, Self::WorkerLink | Self::GatewayLink | Self::Freeze | Self::DiskFull)
     }
 }
 
@@ -170,6 +173,7 @@ impl Killer {
         match self.rng.u8(..100) {
             0..18 => Blow::ControlPlane,
             18..38 => Blow::Worker,
+            38..48 if self.server.in_containers() => Blow::Container,
             38..58 => Blow::Cli,
             58..76 => Blow::Child,
             76..80 => Blow::Everything,
@@ -244,7 +248,9 @@ impl Killer {
             }
             Blow::DiskFull => self.fill(moment).await,
             Blow::Child => Ok(self.kill_child().await),
-            Blow::Worker | Blow::Cli | Blow::WorkerLink | Blow::GatewayLink => Ok(self.hit_one(blow, victim)),
+            Blow::Worker | Blow::Cli | Blow::Container | Blow::WorkerLink | Blow::GatewayLink => {
+                Ok(self.hit_one(blow, victim))
+            }
         }
     }
 
@@ -263,6 +269,7 @@ impl Killer {
             let hit = match blow {
                 Blow::Worker => kill_all(&of.workers),
                 Blow::Cli => kill_all(&of.clis),
+                Blow::Container => kill_all(&of.firsts),
                 Blow::WorkerLink => of.workers.iter().map(|pid| victims::cut(*pid, port)).sum(),
                 _ => of.clis.iter().map(|pid| victims::cut(*pid, port)).sum(),
             };

@@ -15,6 +15,8 @@ use crate::processes::{self, Part};
 pub(super) struct Processes {
     pub(super) workers: Vec<u32>,
     pub(super) clis: Vec<u32>,
+    /// The first processes of containers: with one of them the whole container ends.
+    pub(super) firsts: Vec<u32>,
     /// What the CLI has started.
     pub(super) children: Vec<u32>,
 }
@@ -22,14 +24,16 @@ pub(super) struct Processes {
 impl Processes {
     pub(super) fn of(execution: &str) -> Self {
         let workers = processes::of(execution, Part::Worker);
-        let (clis, children) = processes::of(execution, Part::Session)
+        let (clis, children): (Vec<u32>, Vec<u32>) = processes::of(execution, Part::Session)
             .into_iter()
             .partition(|pid| parent(*pid).is_some_and(|parent| workers.contains(&parent)) || is_cli(*pid));
-        Self { workers, clis, children }
+        let parents = clis.iter().filter(|pid| is_cli(**pid)).filter_map(|pid| parent(*pid));
+        let firsts = parents.filter(|pid| !workers.contains(pid)).collect();
+        Self { workers, clis, firsts, children }
     }
 
     pub(super) fn all(&self) -> Vec<u32> {
-        [self.workers.as_slice(), &self.clis, &self.children].concat()
+        [self.workers.as_slice(), &self.clis, &self.firsts, &self.children].concat()
     }
 }
 

@@ -43,7 +43,8 @@ const QUEUE: usize = 16;
 pub struct InsideOptions {
     /// The folder with the worker's socket; [`holdpoint_model::container::SESSION_DIR`].
     pub session: PathBuf,
-    /// The folder with the gateway's socket; [`holdpoint_model::container::GATEWAY_DIR`].
+    /// The folder with the gateway's socket: [`holdpoint_model::container::GATEWAY_DIR`], or that of the worker's
+    /// where the gateway is this process's alone.
     pub gateway: PathBuf,
     /// The port on loopback that leads there; [`holdpoint_model::container::GATEWAY_PORT`].
     pub port: u16,
@@ -106,7 +107,7 @@ async fn run(
             tokio::join!(pump(stdout, out, Frame::Stdout), pump(stderr, err, Frame::Stderr));
         }
     });
-    tokio::spawn(watch::watch(launch.memory_bytes, pid, queue.clone()));
+    tokio::spawn(watch::watch(launch.memory_bytes, launch.processes, pid, queue.clone()));
     tokio::spawn(async move {
         if let Ok(exit) = exit.await {
             let _ = tokio::time::timeout(DRAIN_WITHIN, outputs).await;

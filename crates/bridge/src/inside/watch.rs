@@ -1,7 +1,7 @@
 //! What the container's limits did to what runs in it. The program that hits one sees "Killed" or "cannot
 //! fork"; people should see why.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use holdpoint_model::container::Note;
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,14 +19,27 @@ const MEMORY_FOLDER: &str = "/tmp";
 /// <https://docs.kernel.org/admin-guide/cgroup-v2.html>, <https://docs.kernel.org/admin-guide/cgroup-v1/>
 const OUT_OF_MEMORY: [(&str, &str); 2] =
     [("/sys/fs/cgroup/memory.events", "oom_kill"), ("/sys/fs/cgroup/memory/memory.oom_control", "oom_kill")];
+/// Where the kernel says what it bounds memory to: container engines say that they do where they cannot.
+const LIMITS: [&str; 2] = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
 const TOO_MANY: [(&str, &str); 2] =
     [("/sys/fs/cgroup/pids.events", "max"), ("/sys/fs/cgroup/pids/pids.events", "max")];
 
 /// Looks for as long as somebody listens. With `memory_bytes` it also sees to that limit itself, because the
-/// kernel does not: rootless containers have no memory limit under the first version of control groups.
-pub(super) async fn watch(memory_bytes: Option<u64>, program: u32, notes: mpsc::Sender<Frame>) {
+/// kernel does not: rootless containers have no memory limit under the first version of control groups. With
+/// `processes` it counts those where no control group does: then the kernel only has a limit by user, which is a
+/// little higher, and does not say when it refused one.
+pub(super) async fn watch(
+    memory_bytes: Option<u64>,
+    processes: Option<u32>,
+    program: u32,
+    notes: mpsc::Sender<Frame>,
+) {
     let (mut killed, mut refused) = (count(&OUT_OF_MEMORY), count(&TOO_MANY));
     let mut was_full = is_full();
+    let mut had_too_many = false;
+    let processes = processes.filter(|_| !TOO_MANY.iter().any(|(file, _)| Path::new(file).exists()));
+    let memory_bytes = memory_bytes
+        .filter(|most| !LIMITS.iter().any(|file| number(file).is_some_and(|limit| limit <= *most)));
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         ticks.tick().await;
@@ -45,6 +58,11 @@ pub(super) async fn watch(memory_bytes: Option<u64>, program: u32, notes: mpsc::
             found.push(Note::TooManyProcesses { refused: now - refused });
             refused = now;
         }
+        let has_too_many = processes.is_some_and(|most| threads() >= most);
+        if has_too_many && !had_too_many {
+            found.push(Note::TooManyProcesses { refused: 1 });
+        }
+        had_too_many = has_too_many;
         let full = is_full();
         if full && !was_full {
             found.push(Note::Full { folder: MEMORY_FOLDER.into() });
@@ -61,6 +79,10 @@ pub(super) async fn watch(memory_bytes: Option<u64>, program: u32, notes: mpsc::
     }
 }
 
+fn number(file: &str) -> Option<u64> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
 fn count(places: &[(&str, &str)]) -> u64 {
     places.iter().find_map(|(file, word)| number_after(&fs::read_to_string(file).ok()?, word)).unwrap_or(0)
 }
@@ -74,19 +96,30 @@ fn is_full() -> bool {
     rustix::fs::statvfs(MEMORY_FOLDER).is_ok_and(|stat| stat.f_blocks > 0 && stat.f_bavail == 0)
 }
 
+/// The processes here.
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// All their threads.
+fn threads() -> u32 {
+    processes().filter_map(|pid| threads_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)).sum()
+}
+
+/// The number of threads in a process's line (<https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>).
+fn threads_in(stat: &str) -> Option<u32> {
+    // The name of a program may hold anything.
+    stat.rsplit_once(") ")?.1.split_whitespace().nth(17)?.parse().ok()
+}
+
 /// Kills the largest process if all together have more than `most` bytes of memory; the program itself only
 /// when it is the largest. Whether one was killed.
 fn keep_below(most: u64, program: u32) -> bool {
     let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
     let own = std::process::id();
-    let mut processes: Vec<(u64, u32)> = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .filter(|pid| *pid != own)
-        .filter_map(|pid| Some((own_pages(pid)? * page, pid)))
-        .collect();
+    let mut processes: Vec<(u64, u32)> =
+        processes().filter(|pid| *pid != own).filter_map(|pid| Some((own_pages(pid)? * page, pid))).collect();
     let all: u64 = processes.iter().map(|(bytes, _)| bytes).sum();
     if all <= most {
         return false;
@@ -110,6 +143,13 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    #[test]
+    fn counts_threads() {
+        let line = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 33 0 100 1 2";
+        assert_eq!(threads_in(line), Some(33));
+        assert!(threads() > 0);
+    }
 
     #[rstest]
     #[case("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n", "oom_kill", Some(3))]

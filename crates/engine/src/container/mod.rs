@@ -6,24 +6,33 @@
 
 mod explain;
 mod idmap;
+mod look;
 mod settings;
 
 use std::{
+    collections::HashSet,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bollard::{
     errors::Error,
     query_parameters::{
-        CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+        CreateContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
+        RemoveContainerOptionsBuilder,
     },
 };
-use holdpoint_containers::{Containers, Kind};
+use futures::StreamExt as _;
+use holdpoint_containers::{Containers, Kind, recognise};
+use holdpoint_model::{Network, container::Note};
 use tokio::sync::broadcast;
+use tracing::warn;
 
-use crate::{Boxed, BridgeSide, Engine, EngineError, ProcessEngine, StartWorker, WorkerId};
+use crate::{
+    Boxed, BridgeSide, Engine, EngineError, Exec, Instance, ProcessEngine, Running, StartWorker, WorkerId,
+};
 use explain::{Attempt, explain};
 use idmap::Mapping;
 use settings::{Bounds, Plan, User, body, name, shared};
@@ -32,6 +41,23 @@ pub use settings::{LABEL_DATA, LABEL_WORKER};
 
 /// The name of the folder in a worker's run folder that its container sees.
 pub const SESSION_FOLDER: &str = "session";
+
+/// The name of the file in a worker's run folder where is written what people should know of its container.
+pub const NOTES_FILE: &str = "notes.jsonl";
+
+/// The name of the socket in [`SESSION_FOLDER`], which is there until the container has connected.
+const SESSION_SOCKET: &str = "session.sock";
+
+/// When a container that has not connected is looked at, each after the one before.
+const LOOKS: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(10)];
+
+/// How often a container is removed before that counts as failed, and the pause between.
+const REMOVE_ATTEMPTS: u32 = 10;
+const REMOVE_PAUSE: Duration = Duration::from_millis(100);
+
+/// How much is repeated of what a container said before it ended, in bytes.
+const SAID_LIMIT: usize = 1000;
 
 /// Where things are.
 #[derive(Clone, Debug)]
@@ -44,7 +70,8 @@ pub struct ContainerOptions {
     pub data: PathBuf,
     /// The folder with the gateway's socket.
     pub gateway_dir: PathBuf,
-    /// A folder for mounts, outside of the data folder: whoever deletes there must not reach through them.
+    /// A folder for mounts of this data folder, and outside of it: whoever deletes there must not reach
+    /// through them.
     pub mounts: PathBuf,
     /// The image of agents that name none.
     pub image: String,
@@ -57,6 +84,8 @@ pub struct ContainerEngine {
     containers: Arc<Containers>,
     bounds: Bounds,
     operator: (u32, u32),
+    /// Those that this process has started: their worker may be a moment behind their container.
+    started: Mutex<HashSet<WorkerId>>,
     options: ContainerOptions,
 }
 
@@ -78,6 +107,7 @@ impl ContainerEngine {
             bounds,
             operator: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             containers,
+            started: Mutex::default(),
             options,
         })
     }
@@ -120,6 +150,9 @@ impl ContainerEngine {
         let alive = self.processes.alive(&ids).await?;
         let mut reaped = 0;
         for id in ids.into_iter().filter(|id| !alive.contains(id)) {
+            if self.started.lock().unwrap_or_else(PoisonError::into_inner).contains(&id) {
+                continue;
+            }
             self.end(id).await?;
             reaped += 1;
         }
@@ -127,16 +160,23 @@ impl ContainerEngine {
     }
 
     async fn start(&self, start: StartWorker) -> Result<(), EngineError> {
-        self.ensure().await?;
         let id = start.id;
+        self.started.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        self.ensure().await?;
         let def = &start.container;
         let image = def.image.as_deref().unwrap_or(&self.options.image);
         let session = start.run_dir.join(SESSION_FOLDER);
         make_private(&session)?;
         let (uid, gid) = self.operator;
         let user = User::of(self.containers.kind(), uid, gid, id);
+        // Without any network not even the gateway's socket is there for the session's commands.
+        let gateway = (def.network != Network::None).then_some(&*self.options.gateway_dir);
         let mut shared =
-            shared(&start.workspace, &start.home, &session, &self.options.gateway_dir, &start.read_only);
+            shared(&start.workspace, &start.home, &session, gateway, &start.read_only, &def.folders);
+        let folders = def.folders.iter().map(|folder| &folder.path);
+        for folder in start.read_only.iter().chain(folders) {
+            there(folder)?;
+        }
         if let User::Mapped { uid } = user {
             let (mounts, sources) = (self.mounts_of(id), shared.clone());
             let mapped = tokio::task::spawn_blocking(move || -> io::Result<Vec<PathBuf>> {
@@ -173,14 +213,24 @@ impl ContainerEngine {
         let name = name(id);
         let create = || CreateContainerOptionsBuilder::default().name(&name).build();
         let mut created = client.create_container(Some(create()), body.clone()).await;
-        if matches!(created, Err(Error::DockerResponseServerError { status_code: 409, .. })) {
+        if created.as_ref().is_err_and(is_name_taken) {
             // An attempt that was cut short left one of this name, which nobody talks to.
             self.remove(id).await?;
             created = client.create_container(Some(create()), body).await;
         }
         created.map_err(|error| self.explain(&error, image))?;
         client.start_container(&name, None).await.map_err(|error| self.explain(&error, image))?;
-        self.processes.start(start).await
+        let watch = Watch {
+            containers: Arc::clone(&self.containers),
+            processes: self.processes.clone(),
+            id,
+            image: image.to_owned(),
+            socket: session.join(SESSION_SOCKET),
+            notes: start.run_dir.join(NOTES_FILE),
+        };
+        self.processes.start(start).await?;
+        tokio::spawn(watch.until_connected());
+        Ok(())
     }
 
     async fn end(&self, id: WorkerId) -> Result<Option<String>, EngineError> {
@@ -188,6 +238,7 @@ impl ContainerEngine {
         self.ensure().await?;
         let how = self.how_it_ended(id).await;
         self.remove(id).await?;
+        self.started.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         let mounts = self.mounts_of(id);
         let unmounted = tokio::task::spawn_blocking(move || idmap::unmount_all(&mounts)).await;
         unmounted.map_err(io::Error::other).flatten().map_err(EngineError::Look)?;
@@ -208,9 +259,17 @@ impl ContainerEngine {
 
     async fn remove(&self, id: WorkerId) -> Result<(), EngineError> {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-        match self.containers.client().remove_container(&name(id), Some(options)).await {
-            Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
-            Err(error) => Err(self.explain(&error, &self.options.image)),
+        let mut attempts = 1;
+        loop {
+            match self.containers.client().remove_container(&name(id), Some(options.clone())).await {
+                Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => return Ok(()),
+                // Podman fails to kill what is just ending by itself.
+                Err(Error::DockerResponseServerError { .. }) if attempts < REMOVE_ATTEMPTS => {
+                    attempts += 1;
+                    tokio::time::sleep(REMOVE_PAUSE).await;
+                }
+                Err(error) => return Err(self.explain(&error, &self.options.image)),
+            }
         }
     }
 
@@ -218,7 +277,7 @@ impl ContainerEngine {
     async fn ensure(&self) -> Result<(), EngineError> {
         self.containers.ensure().await.map_err(|error| EngineError::Container {
             why: format!("{} cannot be reached any more", self.containers.kind()),
-            next: "podman info".into(),
+            next: error.next().into_iter().next().unwrap_or_else(|| "podman info".into()),
             said: error.to_string(),
         })
     }
@@ -244,6 +303,32 @@ impl ContainerEngine {
     }
 }
 
+/// A folder that somebody else sees to. The engine would say that something could not be mounted.
+fn there(folder: &Path) -> Result<(), EngineError> {
+    let shown = folder.display();
+    std::fs::read_dir(folder).map(drop).map_err(|error| EngineError::Container {
+        why: match error.kind() {
+            io::ErrorKind::NotFound => format!("{shown} is gone, which the agent's `plugins` name"),
+            io::ErrorKind::NotADirectory => format!("{shown} is no folder, and the agent's `plugins` name it"),
+            _ => format!("{shown} cannot be read, which the agent's `plugins` name"),
+        },
+        next: match error.kind() {
+            io::ErrorKind::PermissionDenied => format!("sudo chmod -R a+rX {shown}"),
+            _ => format!("ls -ld {shown}     (put the plugin back there, or start the conversation again with an agent without it)"),
+        },
+        said: error.to_string(),
+    })
+}
+
+/// Docker says so by the code; Podman 4.3 says 500, as to everything.
+fn is_name_taken(error: &Error) -> bool {
+    match error {
+        Error::DockerResponseServerError { status_code: 409, .. } => true,
+        Error::DockerResponseServerError { message, .. } => message.contains("name is already in use"),
+        _ => false,
+    }
+}
+
 fn make_private(folder: &Path) -> Result<(), EngineError> {
     make_private_io(folder).map_err(|source| EngineError::Prepare { path: folder.to_owned(), source })
 }
@@ -251,6 +336,67 @@ fn make_private(folder: &Path) -> Result<(), EngineError> {
 fn make_private_io(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// A container that has started and not connected yet.
+struct Watch {
+    containers: Arc<Containers>,
+    processes: ProcessEngine,
+    id: WorkerId,
+    image: String,
+    socket: PathBuf,
+    notes: PathBuf,
+}
+
+impl Watch {
+    /// Tells at once of one that ended before it connected: its worker would wait for it for a long time.
+    async fn until_connected(self) {
+        for pause in LOOKS {
+            tokio::time::sleep(pause).await;
+            if !self.socket.exists() {
+                return;
+            }
+            let inspected = self.containers.client().inspect_container(&name(self.id), None).await;
+            let Some(state) = inspected.ok().and_then(|container| container.state) else { continue };
+            if state.running == Some(true) || !self.socket.exists() {
+                continue;
+            }
+            let code = state.exit_code.unwrap_or_default();
+            let said = self.said().await;
+            let (why, next) = match recognise(&said) {
+                Some(symptom) => (symptom.why.to_owned(), symptom.next.to_owned()),
+                None => (
+                    format!("the container of image {} ended at once with code {code}", self.image),
+                    "holdpoint image build --base     (and build other images on it)".to_owned(),
+                ),
+            };
+            let written = self.write(&Note::NotStarted { why, next, said });
+            if let Err(error) = written.and(self.processes.end(self.id).await.map_err(io::Error::other)) {
+                warn!(worker = %self.id, %error, "failed to tell of a container that ended at once");
+            }
+            return;
+        }
+    }
+
+    async fn said(&self) -> String {
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail("20").build();
+        let mut lines = self.containers.client().logs(&name(self.id), Some(options));
+        let mut said = String::new();
+        while let Some(Ok(line)) = lines.next().await {
+            said.push_str(&String::from_utf8_lossy(&line.into_bytes()));
+            if said.len() > SAID_LIMIT {
+                break;
+            }
+        }
+        said.truncate(said.floor_char_boundary(SAID_LIMIT));
+        said.trim().to_owned()
+    }
+
+    fn write(&self, note: &Note) -> io::Result<()> {
+        use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&self.notes)?;
+        file.write_all(format!("{}\n", serde_json::to_string(note)?).as_bytes())
+    }
 }
 
 impl Engine for ContainerEngine {
@@ -279,6 +425,21 @@ impl Engine for ContainerEngine {
     }
 
     fn bridge(&self) -> Option<BridgeSide> {
-        Some(BridgeSide { program: self.options.program.clone(), bounds_memory: self.bounds.memory })
+        Some(BridgeSide {
+            program: self.options.program.clone(),
+            gateway_dir: self.options.gateway_dir.clone(),
+        })
+    }
+
+    fn look<'a>(&'a self, ids: &'a [WorkerId]) -> Boxed<'a, Result<Vec<Instance>, EngineError>> {
+        Box::pin(self.look(ids))
+    }
+
+    fn exec(&self, exec: Exec) -> Boxed<'_, Result<Running, EngineError>> {
+        Box::pin(self.exec(exec))
+    }
+
+    fn container_log(&self, id: WorkerId, lines: usize) -> Boxed<'_, Result<Option<Vec<u8>>, EngineError>> {
+        Box::pin(self.log(id, lines))
     }
 }

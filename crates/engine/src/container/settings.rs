@@ -8,7 +8,7 @@ use std::{
 use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType, ResourcesUlimits};
 use holdpoint_containers::Kind;
 use holdpoint_model::{
-    ContainerDef, Network,
+    ContainerDef, Network, SharedFolder,
     container::{GATEWAY_DIR, SESSION_DIR},
     image::PROGRAM_PATH,
 };
@@ -29,6 +29,9 @@ const SHARED_MEMORY_BYTES: i64 = 64 << 20;
 
 /// Open files of one process.
 const OPEN_FILES: i64 = 1024;
+
+/// Processes that a user may have beyond those that its container may.
+const MORE_PROCESSES: i64 = 16;
 
 /// The first of the user ids that sessions get where Holdpoint is root. No account has them
 /// (<https://systemd.io/UIDS-GIDS/>), and each execution has one of its own.
@@ -104,16 +107,18 @@ pub(super) fn shared(
     workspace: &Path,
     home: &Path,
     session: &Path,
-    gateway: &Path,
+    gateway: Option<&Path>,
     read_only: &[PathBuf],
+    folders: &[SharedFolder],
 ) -> Vec<Shared> {
     let same = |path: &Path, read_only| Shared { source: path.into(), target: path.into(), read_only };
     let at =
         |path: &Path, target: &str| Shared { source: path.into(), target: target.into(), read_only: true };
     let mut shared = vec![same(workspace, false), same(home, false)];
     shared.push(at(session, SESSION_DIR));
-    shared.push(at(gateway, GATEWAY_DIR));
+    shared.extend(gateway.map(|gateway| at(gateway, GATEWAY_DIR)));
     shared.extend(read_only.iter().map(|path| same(path, true)));
+    shared.extend(folders.iter().map(|folder| same(&folder.path, !folder.write)));
     shared
 }
 
@@ -136,8 +141,10 @@ pub(super) fn body(plan: &Plan<'_>) -> ContainerCreateBody {
     };
     let mut ulimits = vec![limit("nofile", OPEN_FILES), limit("fsize", bytes(def.file.0)), limit("core", 0)];
     if !matches!(plan.user, User::Operator { .. }) {
-        // Counted by user: whoever shares the operator's id would be bounded by what the operator runs.
-        ulimits.push(limit("nproc", def.processes.into()));
+        // Counted by user: whoever shares the operator's id would be bounded by what the operator runs. It is
+        // set in any case: rootless Podman says that it bounds processes where it cannot. A little higher,
+        // because the kernel looks at this limit first, and counts only what the other refuses.
+        ulimits.push(limit("nproc", i64::from(def.processes) + MORE_PROCESSES));
     }
     #[allow(clippy::cast_possible_truncation)]
     let nano_cpus = (def.cpus * 1e9) as i64;
@@ -207,8 +214,14 @@ mod tests {
     }
 
     fn body_of(def: &ContainerDef, user: User, bounds: bool) -> HostConfig {
-        let shared =
-            shared("/d/w".as_ref(), "/d/h".as_ref(), "/d/s".as_ref(), "/d/g".as_ref(), &["/p".into()]);
+        let shared = shared(
+            "/d/w".as_ref(),
+            "/d/h".as_ref(),
+            "/d/s".as_ref(),
+            Some("/d/g".as_ref()),
+            &["/p".into()],
+            &def.folders,
+        );
         let bounds = Bounds { memory: bounds, processes: bounds, cpus: bounds };
         let data = Path::new("/root/d");
         let body = body(&Plan { id: id(), data, image: "i", def, user, bounds, shared: &shared });
@@ -225,6 +238,9 @@ mod tests {
         assert_eq!(host.userns_mode.as_deref(), Some("keep-id"));
         assert_eq!((host.memory, host.memory_swap), (Some(1 << 30), Some(1 << 30)));
         assert_eq!((host.pids_limit, host.nano_cpus), (Some(512), Some(1_000_000_000)));
+        let limits = host.ulimits.expect("limits");
+        let nproc = limits.iter().find(|limit| limit.name.as_deref() == Some("nproc")).expect("nproc");
+        assert_eq!(nproc.hard, Some(512 + MORE_PROCESSES), "Podman's own bound may be none");
         let written: Vec<_> = host
             .mounts
             .expect("mounts")

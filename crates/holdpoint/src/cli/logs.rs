@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use reqwest::Method;
 use serde_json::json;
 
 use crate::{
-    cli::{Context, converse},
+    cli::{Context, converse, inspect::instead},
     client::{feed, ids},
     data::describe,
     failure::{Exit, Failure},
@@ -23,8 +24,17 @@ pub struct LogsArgs {
     #[arg(long, short)]
     pub follow: bool,
     /// What its workers wrote instead: to find out why a session does not come up
-    #[arg(long, conflicts_with = "follow")]
+    #[arg(long, conflicts_with = "follow", group = "of")]
     pub worker: bool,
+    /// What the Claude CLI wrote instead: its newest log in its own folder, and the end of its stderr
+    #[arg(long, conflicts_with = "follow", group = "of")]
+    pub cli: bool,
+    /// What the first process of its container said instead
+    #[arg(long, conflicts_with = "follow", group = "of")]
+    pub container: bool,
+    /// With --cli or --container: how many lines, from the end
+    #[arg(long, value_name = "LINES", default_value_t = 500)]
+    pub tail: u32,
 }
 
 /// Carries it out.
@@ -36,6 +46,13 @@ pub(super) async fn run(args: LogsArgs, context: &Context) -> anyhow::Result<()>
     let id = ids::execution(&api, &args.execution).await?;
     if args.worker {
         return worker_logs(&id, context);
+    }
+    if args.cli || args.container {
+        let of = if args.cli { "cli" } else { "container" };
+        let path = format!("/v1/executions/{id}/logs/{of}?tail={}", args.tail);
+        let answer = api.send(api.request(Method::GET, &path)).await.map_err(|error| instead(error, &id))?;
+        let text = answer.text().await.map_err(|error| api.unreachable(&error))?;
+        return if context.json { term::json(&json!({ of: text })) } else { Ok(term::print(&clean(&text))?) };
     }
     if args.follow {
         return converse::run(context, &id, 0, None).await;

@@ -12,15 +12,18 @@ mod context;
 mod converse;
 mod down;
 mod edit;
+mod exec;
 mod executions;
 mod export;
 mod files;
 mod fork;
 mod image;
 mod inbox;
+mod inspect;
 mod logs;
 mod message;
 mod notify;
+mod ps;
 mod rehearse;
 mod restore;
 mod retention;
@@ -108,6 +111,13 @@ pub enum Command {
     Finish(executions::OneArgs),
     /// Show a conversation
     Logs(logs::LogsArgs),
+    /// List the sessions that run, with what they use
+    Ps,
+    /// Show where a conversation's session runs, and what it sees and uses
+    Inspect(executions::OneArgs),
+    /// Run a command beside a conversation's session
+    #[command(after_help = exec::HELP)]
+    Exec(exec::ExecArgs),
     /// List the files of a conversation, or fetch one
     Files(files::FilesArgs),
     /// Write a conversation's whole log, one event a line, as JSON
@@ -174,6 +184,12 @@ pub struct BridgeArgs {
     /// Memory of everything inside, where nobody else bounds it
     #[arg(long, value_name = "BYTES")]
     pub memory_bytes: Option<u64>,
+    /// The most processes and threads inside, to be told of where the kernel does not count
+    #[arg(long, value_name = "NUMBER")]
+    pub processes: Option<u32>,
+    /// The folder with the gateway's socket, where the container does not see it
+    #[arg(long, value_name = "DIR")]
+    pub gateway: Option<PathBuf>,
     /// The program inside, and its arguments
     #[arg(last = true, required = true, value_name = "PROGRAM")]
     pub program: Vec<String>,
@@ -208,6 +224,9 @@ pub async fn run(cli: Cli, environment: Environment) -> anyhow::Result<()> {
         Command::Cancel(args) => executions::act(args, "cancel", context).await,
         Command::Finish(args) => executions::act(args, "finish", context).await,
         Command::Logs(args) => logs::run(args, context).await,
+        Command::Ps => ps::run(context).await,
+        Command::Inspect(args) => inspect::run(args, context).await,
+        Command::Exec(args) => exec::run(args, context).await,
         Command::Files(args) => files::run(args, context).await,
         Command::Export(args) => export::run(args, context).await,
         Command::Cassette(command) => cassette::run(command, context).await,

@@ -90,6 +90,105 @@ pub struct SubjectItem {
     pub caution: Option<String>,
 }
 
+/// A session that runs.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct WorkerItem {
+    /// Whose.
+    pub execution: String,
+    /// The agent.
+    pub agent: String,
+    /// Where its worker stands.
+    pub residency: String,
+    /// The worker's number.
+    pub incarnation: u32,
+    /// What its engine says; None where that knows nothing of it.
+    pub worker: Option<InstanceItem>,
+}
+
+/// What is seen of a worker.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct InstanceItem {
+    /// Whose.
+    pub execution: String,
+    /// Its number.
+    pub incarnation: u32,
+    /// Where it runs.
+    pub engine: String,
+    /// The engine's word.
+    pub state: String,
+    /// Since when.
+    #[serde(deserialize_with = "time")]
+    pub started_at: Option<UnixMs>,
+    /// Its process.
+    pub worker_pid: Option<i64>,
+    /// Its session's.
+    pub session_pids: Vec<i64>,
+    /// Memory in bytes.
+    pub memory_bytes: UsageItem,
+    /// Processes and threads.
+    pub processes: UsageItem,
+    /// Processor time in milliseconds.
+    pub cpu_ms: u64,
+    /// Processors.
+    pub cpus: Option<f64>,
+    /// What is around the session.
+    pub container: Option<ContainerItem>,
+}
+
+/// How much of something is used.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct UsageItem {
+    /// Now.
+    pub used: u64,
+    /// At most.
+    pub limit: Option<u64>,
+}
+
+impl UsageItem {
+    /// In words.
+    pub(crate) fn said(self, say: impl Fn(u64) -> String) -> String {
+        match self.limit {
+            Some(limit) => format!("{} of {}", say(self.used), say(limit)),
+            None => say(self.used),
+        }
+    }
+}
+
+/// A session's container.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ContainerItem {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its image.
+    pub image: String,
+    /// The image's digest.
+    pub image_digest: String,
+    /// The user inside.
+    pub user: String,
+    /// Its network.
+    pub network: String,
+    /// What it sees of the machine.
+    pub mounts: Vec<MountItem>,
+}
+
+/// A folder of the machine in a container.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct MountItem {
+    /// Where it is.
+    pub source: String,
+    /// Where the container has it.
+    pub target: String,
+    /// Whether it may not be written to.
+    pub read_only: bool,
+}
+
 /// The user that the terminal on this machine acts as.
 pub const OPERATOR: &str = "operator";
 

@@ -113,6 +113,10 @@ impl Found<'_> {
         if let Some(script) = &agent.rehearsal {
             self.file(&key("rehearsal"), script, "the rehearsal script");
         }
+        for (i, shared) in agent.container.folders.iter().enumerate() {
+            let place = ["agents", name, "container", "folders", &i.to_string(), "path"];
+            self.folder(&place, &shared.path, "the shared folder");
+        }
         for (key, why) in agent.container.problems() {
             self.add(&["agents", name, "container", key], &why, "see docs/holdpoint.example.toml");
         }

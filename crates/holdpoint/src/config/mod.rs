@@ -278,6 +278,9 @@ fn trimmed(url: Option<String>) -> Option<String> {
 
 /// Makes an agent's paths absolute.
 fn anchor(agent: &mut AgentDef, folder: &Path) {
+    for shared in &mut agent.container.folders {
+        shared.path = folder.join(&shared.path);
+    }
     for path in agent.claude_folder.iter_mut().chain(&mut agent.rehearsal).chain(&mut agent.plugins) {
         *path = folder.join(&*path);
     }

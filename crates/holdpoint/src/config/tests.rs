@@ -221,7 +221,7 @@ fn the_example_is_a_configuration_and_the_schema_in_docs_is_current() {
     for file in ["rehearsal.yaml", "claude"] {
         std::fs::write(dir.path().join(file), "").expect("file");
     }
-    for folder in [".claude", "plugins/review"] {
+    for folder in [".claude", "plugins/review", "reference"] {
         std::fs::create_dir_all(dir.path().join(folder)).expect("folder");
     }
     let file = parse(&all, dir.path()).unwrap_or_else(|errors| {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdpoint_model::{
     Answer, EventBody, HoldId,
-    event::{AssistantBlock, Block, Created, Level, Message, Problem, TurnResult},
+    event::{AssistantBlock, Block, Created, Level, Message, Problem, TurnResult, command_line},
     hold::{Decision, Subject},
     wire::Delta,
 };
@@ -164,6 +164,14 @@ impl Transcript {
         match body {
             EventBody::ExecutionCreated(created) => self.created(created),
             EventBody::MessageQueued(message) => self.message(message),
+            EventBody::WorkerLost { problem: Some(problem), .. } => {
+                let why = format!(
+                    "the session could not be started, and is tried again: {}",
+                    clean(&problem.title)
+                );
+                let next = clean(&problem.hint);
+                format!("{}\n{}", paint.dim(&format!("  ({why})")), paint.dim(&format!("  → {next}")))
+            }
             EventBody::WorkerLost { reason, .. } => {
                 paint.dim(&format!("  (the session was lost: {}; it goes on)", one_line(reason, WIDTH)))
             }
@@ -222,6 +230,11 @@ impl Transcript {
                 }
                 paint.dim(&format!("  files:\n{}", block(&lines.join("\n"), "    ", SOME_LINES)))
             }
+            EventBody::CommandRun { by, command, .. } => paint.dim(&format!(
+                "  ({} ran beside the session: {})",
+                one_line(&by.name, 60),
+                one_line(&command_line(command), WIDTH)
+            )),
             EventBody::InterruptRequested { by } => {
                 paint.dim(&format!("  (interrupted by {})", one_line(&by.name, 60)))
             }

@@ -46,6 +46,12 @@ pub fn dollars(micros: u64) -> String {
     format!("${}.{:04}", micros / 1_000_000, micros % 1_000_000 / 100)
 }
 
+/// Memory, in the unit that its bounds are given in.
+#[must_use]
+pub fn mebibytes(count: u64) -> String {
+    format!("{} MiB", count.div_ceil(1 << 20))
+}
+
 /// Bytes.
 #[must_use]
 pub fn bytes(count: u64) -> String {

@@ -1,12 +1,20 @@
 //! Where sessions run: chosen once, at the start.
 
-use std::{fmt, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc};
+use std::{
+    fmt,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use holdpoint_bridge::GATEWAY_SOCKET;
 use holdpoint_containers::Containers;
 use holdpoint_engine::{ContainerEngine, ContainerOptions, Engine, ProcessEngine};
-use holdpoint_model::image::{self, BaseLabels};
+use holdpoint_model::{
+    Digest,
+    image::{self, BaseLabels},
+};
 
 use tokio::net::UnixListener;
 use tracing::{info, warn};
@@ -25,6 +33,9 @@ const GATEWAY_FOLDER: &str = "gateway";
 
 /// The name of the folder for mounts, beside our own sockets.
 const MOUNTS_FOLDER: &str = "mounts";
+
+/// Characters of a short name.
+const SHORT_NAME: usize = 16;
 
 /// Where sessions run, in words for whoever starts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +116,7 @@ async fn in_containers(plan: &Plan, program: PathBuf) -> Result<Chosen, Failure>
         Arc::new(Containers::connect(&plan.connect).await.map_err(|error| containers::failure(&error))?);
     let by = format!("{} {}", containers.kind(), containers.version());
     let image = match &plan.config.container.image {
-        Some(image) => image.clone(),
+        Some(image) => own_image(&containers, image).await?,
         None => base_image(&containers).await?,
     };
     let options = ContainerOptions {
@@ -113,13 +124,27 @@ async fn in_containers(plan: &Plan, program: PathBuf) -> Result<Chosen, Failure>
         path: plan.path.clone(),
         data: plan.data.root().to_owned(),
         gateway_dir: plan.data.root().join(GATEWAY_FOLDER),
-        mounts: plan.connect.own_folder.join(MOUNTS_FOLDER),
+        mounts: plan.connect.own_folder.join(MOUNTS_FOLDER).join(short_name(plan.data.root())),
         image,
     };
     let engine = ContainerEngine::new(containers, options).await;
     let engine = Arc::new(engine.map_err(|error| Failure::new(format!("{by} cannot be used")).why(error))?);
     let isolation = Isolation::Containers { by, unbounded: engine.unbounded() };
     Ok(Chosen { engine: engine.clone(), containers: Some(engine), isolation })
+}
+
+/// The image that the configuration names, if the engine has it.
+async fn own_image(containers: &Containers, image: &str) -> Result<String, Failure> {
+    let tool = if containers.kind().is_podman() { "podman" } else { "docker" };
+    let found = containers.client().inspect_image(image).await;
+    found.map(|_| image.to_owned()).map_err(|error| {
+        Failure::new(format!("{} does not have the image that sessions run in", containers.kind()))
+            .why(format!("`[container] image` in holdpoint.toml is {image}: {error}"))
+            .next(format!(
+                "{tool} pull {image}     (or take `image` out of holdpoint.toml, for Holdpoint's own)"
+            ))
+            .exit(Exit::NotFound)
+    })
 }
 
 /// The base image of this version, if the engine has it.
@@ -159,6 +184,12 @@ pub(super) async fn reap(containers: Arc<ContainerEngine>) {
         Ok(reaped) => info!(reaped, "removed containers that were left behind"),
         Err(error) => warn!(%error, "failed to remove containers that were left behind"),
     }
+}
+
+/// A short name for a data folder, for folders that several share.
+fn short_name(data: &Path) -> String {
+    let digest = Digest::of_bytes(data.as_os_str().as_encoded_bytes()).to_string();
+    digest.trim_start_matches("sha256:").chars().take(SHORT_NAME).collect()
 }
 
 /// Our own program file, for workers.

@@ -8,7 +8,7 @@ use crate::{
     MessageId, UnixMs,
 };
 
-use super::MAX_LOSSES_IN_A_ROW;
+use super::{MAX_FAILED_STARTS_IN_A_ROW, MAX_LOSSES_IN_A_ROW};
 
 /// The first events of a new execution: its creation and its first message.
 #[must_use]
@@ -70,6 +70,11 @@ impl Execution {
                     return Err(Refusal::Stale("there is a worker already"));
                 }
                 Ok(vec![EventBody::WorkerStarting { incarnation: self.incarnation + 1, engine, reason }])
+            }
+            // Also of one that is over: its worker may still be there.
+            Command::RunCommand { by, incarnation, command } => {
+                self.acting(incarnation)?;
+                Ok(vec![EventBody::CommandRun { by, incarnation, command }])
             }
             Command::WorkerGone { incarnation, how } => self.worker_gone(incarnation, how, ctx),
             Command::BeginRelease { hold, incarnation } => self.begin_release(hold, incarnation),
@@ -281,7 +286,7 @@ impl Execution {
         }
         match how {
             Gone::Lost { reason } if !self.status.is_final() => {
-                events.push(EventBody::WorkerLost { incarnation, reason: reason.clone() });
+                events.push(EventBody::WorkerLost { incarnation, reason: reason.clone(), problem: None });
                 if self.losses_in_a_row + 1 >= MAX_LOSSES_IN_A_ROW {
                     // Not `self`: a hold that asks again was just opened, and must not outlive the end.
                     let after = self.after(&events, ctx.now);
@@ -293,7 +298,15 @@ impl Execution {
                     }));
                 }
             }
-            Gone::Lost { .. } | Gone::Stopped => {
+            Gone::NotStarted { problem } if !self.status.is_final() => {
+                let reason = problem.title.clone();
+                events.push(EventBody::WorkerLost { incarnation, reason, problem: Some(problem.clone()) });
+                if self.failed_starts + 1 >= MAX_FAILED_STARTS_IN_A_ROW {
+                    let after = self.after(&events, ctx.now);
+                    events.extend(after.fail_events(given_up(problem)));
+                }
+            }
+            Gone::Lost { .. } | Gone::NotStarted { .. } | Gone::Stopped => {
                 events.push(EventBody::WorkerStopped { incarnation, parked: false })
             }
             Gone::Parked => {
@@ -454,6 +467,15 @@ impl Execution {
         events.push(EventBody::ExecutionFailed { error });
         events
     }
+}
+
+/// The end of a conversation whose session could not be started for as long as it was tried.
+fn given_up(problem: Problem) -> Problem {
+    let tried = format!(
+        "The session could not be started {MAX_FAILED_STARTS_IN_A_ROW} times in a row, over nearly two hours. The transcript and the files are kept; mend the cause, then start the conversation again."
+    );
+    let detail = if problem.detail.is_empty() { tried } else { format!("{tried} {}", problem.detail) };
+    Problem { detail, ..problem }
 }
 
 /// A hold whose subagent is gone.

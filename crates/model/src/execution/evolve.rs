@@ -48,6 +48,8 @@ impl Execution {
             last_turn: None,
             outcome: None,
             losses_in_a_row: 0,
+            failed_starts: 0,
+            start_problem: None,
             idle: false,
             background: 0,
             files_seq: None,
@@ -110,6 +112,7 @@ impl Execution {
         match &event.body {
             EventBody::ExecutionCreated(_)
             | EventBody::ApiRetry { .. }
+            | EventBody::CommandRun { .. }
             | EventBody::Notice { .. }
             | EventBody::CliFrame { .. } => {}
             EventBody::MessageQueued(message) => {
@@ -141,9 +144,15 @@ impl Execution {
             EventBody::WorkerReady { .. } => {
                 self.residency = Residency::Warm;
                 self.has_started = true;
+                self.failed_starts = 0;
+                self.start_problem = None;
             }
-            EventBody::WorkerLost { .. } => {
-                self.losses_in_a_row += 1;
+            EventBody::WorkerLost { problem, .. } => {
+                match problem {
+                    Some(_) => self.failed_starts += 1,
+                    None => self.losses_in_a_row += 1,
+                }
+                self.start_problem.clone_from(problem);
                 self.worker_left(Residency::Lost);
             }
             EventBody::WorkerStopped { parked, .. } => {
@@ -215,6 +224,7 @@ impl Execution {
                 {
                     // With something new to hand over it is no longer the same attempt again.
                     self.losses_in_a_row = 0;
+                    self.failed_starts = 0;
                 }
                 self.apply_to_hold(event.at, hold_event);
             }

@@ -30,6 +30,19 @@ use crate::{
 /// Workers lost in a row, without progress between, after which an execution fails rather than tries again.
 pub const MAX_LOSSES_IN_A_ROW: u32 = 5;
 
+/// Workers that could not be started, in a row, after which an execution fails. The cause is one that somebody
+/// has to see to, and the pauses between ([`start_pause_ms`]) add up to nearly two hours.
+pub const MAX_FAILED_STARTS_IN_A_ROW: u32 = 20;
+
+/// The longest pause before a worker that could not be started is tried again.
+const MAX_START_PAUSE_MS: i64 = 10 * 60 * 1000;
+
+/// How long to wait after so many failed starts in a row: 1 s, doubled with each further one, at most ten minutes.
+#[must_use]
+pub fn start_pause_ms(failed: u32) -> i64 {
+    (1_000_i64 << failed.saturating_sub(1).min(16)).min(MAX_START_PAUSE_MS)
+}
+
 /// The public status of an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -162,6 +175,12 @@ pub struct Execution {
     pub outcome: Option<Outcome>,
     /// Workers lost since the last progress.
     pub losses_in_a_row: u32,
+    /// Workers that could not be started since the last that could.
+    #[serde(default)]
+    pub failed_starts: u32,
+    /// Why the last one could not be started; None once one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_problem: Option<Problem>,
     /// The session said that it has nothing to do.
     #[serde(default)]
     pub idle: bool,

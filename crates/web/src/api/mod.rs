@@ -6,6 +6,7 @@ mod commands;
 mod decision;
 mod deletions;
 mod events;
+mod exec;
 mod execution;
 mod executions;
 mod files;
@@ -14,6 +15,7 @@ mod health;
 mod hold;
 mod holds;
 mod links;
+mod logs;
 mod me;
 mod messages;
 mod retention;
@@ -21,6 +23,8 @@ mod start;
 mod status;
 mod tokens;
 mod views;
+mod worker;
+mod workers;
 
 use axum::{
     Router,
@@ -53,6 +57,10 @@ pub(crate) fn routes() -> Router<WebState> {
         .route("/v1/executions/{id}/fork", post(fork::fork))
         .route("/v1/executions/{id}/files", get(files::list))
         .route("/v1/executions/{id}/files/{*path}", get(files::download))
+        .route("/v1/executions/{id}/worker", get(worker::worker))
+        .route("/v1/executions/{id}/exec", post(exec::exec))
+        .route("/v1/executions/{id}/logs/{of}", get(logs::logs))
+        .route("/v1/workers", get(workers::workers))
         .route("/v1/holds", get(holds::holds))
         .route("/v1/holds/{id}", get(hold::hold))
         .route("/v1/holds/{id}/decision", post(decision::decision))

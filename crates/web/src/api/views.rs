@@ -1,5 +1,6 @@
 //! Executions, holds and decisions as the API shows them.
 
+use holdpoint_control::{Instance, Usage};
 use holdpoint_model::{
     Answer, Execution, Hold,
     execution::Outcome,
@@ -67,7 +68,7 @@ pub(super) fn execution(state: &WebState, caller: &Caller, execution: &Execution
         Some(Outcome::Cancelled { by }) => view["cancelled_by"] = json!(by),
         None => {}
     }
-    if let Some(queue) = state.control.queued(execution.id) {
+    if let Some(queue) = state.control.queued(execution) {
         view["queue"] = json!(queue);
     }
     if caller.is_operator() {
@@ -169,4 +170,37 @@ fn decision_view(decision: &Decision) -> Value {
         view["grant"] = json!(grant);
     }
     view
+}
+
+/// What is seen of a worker.
+pub(crate) fn instance(worker: &Instance) -> Value {
+    let usage = |usage: Usage| json!({ "used": usage.used, "limit": usage.limit });
+    let container = worker.container.as_ref().map(|container| {
+        let mounts = container.mounts.iter().map(
+            |mount| json!({ "source": mount.source, "target": mount.target, "read_only": mount.read_only }),
+        );
+        json!({
+            "id": container.id,
+            "name": container.name,
+            "image": container.image,
+            "image_digest": container.image_digest,
+            "network": container.network,
+            "user": container.user,
+            "mounts": mounts.collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "execution": worker.id.execution,
+        "incarnation": worker.id.incarnation,
+        "engine": worker.engine,
+        "state": worker.state,
+        "started_at": worker.started_at.map(rfc3339),
+        "worker_pid": worker.worker_pid,
+        "session_pids": worker.session_pids,
+        "memory_bytes": usage(worker.memory),
+        "processes": usage(worker.processes),
+        "cpu_ms": worker.cpu_ms,
+        "cpus": worker.cpus,
+        "container": container,
+    })
 }

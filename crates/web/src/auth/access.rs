@@ -82,6 +82,18 @@ impl Caller {
         }
     }
 
+    /// Whether sessions may be looked into. Asked before whether there is one: who may not, learns nothing.
+    pub(crate) fn check_look_inside(&self) -> Result<(), Problem> {
+        if self.is_operator() {
+            Ok(())
+        } else {
+            Err(Problem::forbidden(format!(
+                "a {} may not look inside of sessions; an operator may",
+                self.role
+            )))
+        }
+    }
+
     /// Lists are restricted to what this user owns; None where they see everything.
     pub(crate) fn sees_only(&self) -> Option<UserId> {
         (!self.role.may_see(false)).then_some(self.user)

@@ -12,7 +12,7 @@
 //!
 //! | where | what |
 //! | --- | --- |
-//! | `body[data-page]` | `login`, `welcome`, `home`, `start`, `list`, `inbox`, `conversation`, `error` |
+//! | `body[data-page]` | `login`, `welcome`, `home`, `start`, `list`, `inbox`, `conversation`, `fork`, `session`, `error` |
 //! | sign-in | `form#login` with `name`, `password`; `form#welcome` with `name`, `password`, `again` |
 //! | start | `a[data-agent=NAME]`; `form#start` with the form's fields and `files`; `button[data-action=start]` |
 //! | list | `[data-execution=UUID][data-status=…]` |
@@ -20,6 +20,7 @@
 //! | conversation | `main[data-execution=UUID][data-status=…][data-connection=live|reconnecting|ended|off]` |
 //! | | `#facts`, `#cost`, `#tokens`, `#queue`, `#rehearsal`, `#activity`, `#files a[data-file=PATH]`, `#outcome[data-outcome=finished|error|cancelled]` |
 //! | | `button[data-action=interrupt|finish|cancel]`; the last is in `details[data-part=cancel]` |
+//! | session | operators: `#session [data-fact=engine|memory]`, `[data-log=worker|cli|container]`; `details[data-part=exec]` around `form#exec` with `command`; `button[data-action=exec]`; its page has `#ran` with `.output` and `[data-end]` |
 //! | rounds | `#rounds` with `.message[data-state=queued|sent|delivered]`, `.answer`, `.thinking`, `.tool[data-tool=NAME][data-call=ID][data-tool-state=…]`, `.note` |
 //! | a tool's parts | `.args`, `.output`, `.diff .add`, `.diff .del` |
 //! | streaming | `#live` holds what the model is writing |
@@ -74,6 +75,7 @@ pub(crate) fn routes() -> Router<WebState> {
         .route("/executions/{id}/finish", post(conversation::finish))
         .route("/executions/{id}/cancel", post(conversation::cancel))
         .route("/executions/{id}/fork", get(conversation::fork_page).post(conversation::fork))
+        .route("/executions/{id}/session", get(conversation::session_page).post(conversation::exec))
         .route("/holds/{id}", get(decision::find))
         .route("/holds/{id}/decision", post(decision::decide))
         // The form extractor counts bytes itself, and says so better.

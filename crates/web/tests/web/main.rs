@@ -5,6 +5,7 @@ mod support;
 mod api;
 mod events;
 mod files;
+mod inside;
 mod link;
 mod panel;
 mod retention;

@@ -26,7 +26,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::{
-    facts,
+    disk, facts,
     files::Collector,
     journal::Journal,
     link::{self, FromLink},
@@ -177,6 +177,8 @@ impl Supervisor {
         let mut renew = tokio::time::interval(Duration::from_millis(RENEW_EVERY_MS));
         renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut lost_messages = Some(lost_messages);
+        let spec = self.spec.clone();
+        let mut over_disk = std::pin::pin!(disk::over(&spec));
         let next = loop {
             let lease_margin = self.lease_ends - Duration::from_millis(LEASE_MARGIN_MS);
             let (patience_ends, rests_at) = (self.patience_ends, self.rests_at());
@@ -211,6 +213,11 @@ impl Supervisor {
                     Next::GoOn
                 }
                 () = sleep_until(patience_ends) => self.out_of_patience()?,
+                problem = &mut over_disk => {
+                    warn!("the conversation has too many files: ending");
+                    self.tell(Fact::Fatal { error: problem })?;
+                    Next::Kill
+                }
             };
             self.flush();
             if !matches!(next, Next::GoOn) {

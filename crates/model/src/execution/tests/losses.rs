@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::HoldKind;
-use crate::execution::{MAX_LOSSES_IN_A_ROW, Need};
+use crate::event::Problem;
+use crate::execution::{MAX_FAILED_STARTS_IN_A_ROW, MAX_LOSSES_IN_A_ROW, Need, start_pause_ms};
 use crate::{Completion, Policy, Residency, Rule, Status};
 
 fn repeatable(tool: &str) -> AgentDef {
@@ -106,6 +107,53 @@ fn losses_without_progress_end_it_and_leave_nothing_open() {
     );
     assert_eq!(run.execution.status, Status::Error);
     assert!(run.execution.holds.is_empty());
+}
+
+fn not_started(run: &mut Run) -> Vec<EventBody> {
+    let incarnation = run.start_worker();
+    let problem = Problem {
+        code: "container_failed".into(),
+        title: "no image".into(),
+        detail: "404".into(),
+        hint: "build it".into(),
+    };
+    run.does(Command::WorkerGone { incarnation, how: Gone::NotStarted { problem } })
+}
+
+#[test]
+fn what_somebody_has_to_see_to_is_waited_for_and_ends_with_its_cause() {
+    let mut run = Run::new(AgentDef::builtin());
+    for n in 1..MAX_FAILED_STARTS_IN_A_ROW {
+        assert_eq!(kinds(&not_started(&mut run)), ["worker_lost"]);
+        assert_eq!((run.execution.failed_starts, run.execution.losses_in_a_row), (n, 0));
+        assert_eq!(
+            run.execution.start_problem.as_ref().map(|problem| problem.hint.as_str()),
+            Some("build it")
+        );
+    }
+    let end = not_started(&mut run);
+    let [.., EventBody::ExecutionFailed { error }] = &end[..] else { panic!("{end:?}") };
+    assert_eq!((error.code.as_str(), error.title.as_str()), ("container_failed", "no image"));
+    assert_eq!(error.hint, "build it");
+    assert!(error.detail.ends_with("404"), "{error:?}");
+}
+
+#[test]
+fn a_start_that_works_forgives_those_that_did_not() {
+    let mut run = Run::new(AgentDef::builtin());
+    not_started(&mut run);
+    not_started(&mut run);
+    run.start_worker();
+    run.fact(ready());
+    assert_eq!((run.execution.failed_starts, run.execution.start_problem.as_ref()), (0, None));
+}
+
+#[test]
+fn failed_starts_are_tried_again_for_nearly_two_hours() {
+    let pauses: Vec<i64> = (1..MAX_FAILED_STARTS_IN_A_ROW).map(start_pause_ms).collect();
+    assert_eq!(pauses[..3], [1_000, 2_000, 4_000]);
+    let minutes = pauses.iter().sum::<i64>() / 60_000;
+    assert!((100..120).contains(&minutes), "{minutes} min");
 }
 
 #[test]

@@ -164,7 +164,7 @@ impl Live {
         } else {
             ("composer-state", html! {})
         };
-        let queued = self.state.control.queued(execution.id);
+        let queued = self.state.control.queued(execution);
         [
             ("facts", facts::facts(timeline, execution, &view)),
             ("actions", facts::actions(execution, &view)),

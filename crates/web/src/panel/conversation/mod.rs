@@ -3,6 +3,7 @@
 mod act;
 mod fork;
 mod live;
+mod session;
 
 use std::sync::Arc;
 
@@ -14,7 +15,10 @@ use serde::Deserialize;
 use super::{
     PageError,
     layout::Page,
-    parts::{View, composer, facts},
+    parts::{
+        View, composer, facts,
+        inside::{self, Sight},
+    },
     timeline::Timeline,
 };
 use crate::{
@@ -28,6 +32,7 @@ use crate::{
 pub(super) use act::{cancel, finish, interrupt, message};
 pub(super) use fork::{page as fork_page, start as fork};
 pub(super) use live::live;
+pub(super) use session::{exec, page as session_page};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Params {
@@ -76,8 +81,9 @@ pub(super) async fn page(
     let view = view_of(&state, &caller, execution, &back);
     let first = if params.all == 1 { 0 } else { timeline.len().saturating_sub(limits::TIMELINE_PARTS) };
     let open = super::inbox::count_for(&state, &caller).await?;
-    let queued = state.control.queued(known.id);
-    let body = document(&timeline, execution, &view, first, queued.as_deref());
+    let queued = state.control.queued(execution);
+    let sight = if caller.is_operator() { Some(session::look(&state, known.id).await) } else { None };
+    let body = document(&timeline, execution, &view, first, queued.as_deref(), sight.as_ref());
     let page =
         Page { title: &known.title, name: "conversation", caller: Some(&caller), open_holds: Some(open) };
     Ok(page.show(&body))
@@ -89,6 +95,7 @@ fn document(
     view: &View<'_>,
     first: usize,
     queued: Option<&str>,
+    sight: Option<&Sight>,
 ) -> Markup {
     let live = format!("/executions/{}/live", execution.id);
     let (files, omitted) = timeline.files();
@@ -112,6 +119,7 @@ fn document(
                 (facts::actions(execution, view))
                 (facts::files(files, omitted, view))
                 (facts::grants(execution))
+                @if let Some(sight) = sight { (inside::section(execution.id, sight, view.now)) }
                 @if execution.last_turn.is_some() {
                     p { a href={ "/executions/" (execution.id) "/fork" } { "Go on from an earlier point…" } }
                 }

@@ -5,6 +5,7 @@ pub(super) mod decided;
 pub(super) mod diff;
 pub(super) mod facts;
 pub(super) mod hold;
+pub(super) mod inside;
 pub(super) mod question;
 pub(super) mod subject;
 pub(super) mod text;

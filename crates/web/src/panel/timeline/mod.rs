@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use holdpoint_model::{
     Event, EventBody, Execution, HoldId, MessageId, Status, UnixMs,
-    event::{AssistantBlock, Block, Level, ResultFile},
+    event::{AssistantBlock, Block, Level, ResultFile, command_line},
 };
 
 use crate::files::may_show;
@@ -191,7 +191,18 @@ impl Timeline {
                 let error = status.map_or_else(|| error.clone(), |status| format!("{status} {error}"));
                 self.retry = Some((*attempt, *max_retries, error));
             }
-            EventBody::WorkerLost { incarnation, reason } => self.say(
+            EventBody::WorkerLost { incarnation, problem: Some(problem), .. } => self.say(
+                event,
+                Level::Warning,
+                format!(
+                    "Worker {incarnation} could not be started: {}. Try: {}",
+                    problem.title, problem.hint
+                ),
+                // Everybody sees the newest as long as it is so.
+                true,
+                parts,
+            ),
+            EventBody::WorkerLost { incarnation, reason, problem: None } => self.say(
                 event,
                 Level::Warning,
                 format!("Worker {incarnation} was lost ({reason}). Another one goes on from where it was."),
@@ -216,6 +227,10 @@ impl Timeline {
                 self.say(event, *level, text.clone(), *level == Level::Info, parts);
             }
             EventBody::BudgetWarning(used) => self.say(event, Level::Warning, used.to_string(), false, parts),
+            EventBody::CommandRun { by, command, .. } => {
+                let text = format!("{} ran a command beside the session: {}", by.name, command_line(command));
+                self.say(event, Level::Info, text, false, parts);
+            }
             EventBody::InterruptRequested { by } => {
                 self.say(event, Level::Info, format!("{} interrupted the agent.", by.name), false, parts);
             }

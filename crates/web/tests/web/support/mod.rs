@@ -10,7 +10,10 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use axum::{Router, body::Body};
 use holdpoint_checkpoint::Checkpoints;
 use holdpoint_control::{Control, ControlOptions, Layout, Tokens};
-use holdpoint_engine::{Boxed, Engine, EngineError, StartWorker, WorkerId};
+use holdpoint_engine::{
+    Boxed, BridgeSide, ContainerView, Engine, EngineError, Exec, Instance, Piece, Running, StartWorker,
+    Usage, WorkerId,
+};
 use holdpoint_model::{Actor, AgentDef, Channel, HumanDuration, Keep, Role, UserId};
 use holdpoint_store::{NewToken, Store, StoreOptions};
 use holdpoint_web::{WebState, hash_token, router};
@@ -22,7 +25,8 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-/// An engine that starts nothing.
+/// An engine that starts nothing, and says of every worker that it runs, in a container of which it makes up
+/// the rest.
 #[derive(Debug)]
 struct NoEngine(broadcast::Sender<WorkerId>);
 
@@ -36,11 +40,49 @@ impl Engine for NoEngine {
     fn alive<'a>(&'a self, _: &'a [WorkerId]) -> Boxed<'a, Result<Vec<WorkerId>, EngineError>> {
         Box::pin(async { Ok(Vec::new()) })
     }
-    fn end(&self, _: WorkerId) -> Boxed<'_, Result<(), EngineError>> {
-        Box::pin(async { Ok(()) })
+    fn end(&self, _: WorkerId) -> Boxed<'_, Result<Option<String>, EngineError>> {
+        Box::pin(async { Ok(None) })
     }
     fn exits(&self) -> broadcast::Receiver<WorkerId> {
         self.0.subscribe()
+    }
+    fn bridge(&self) -> Option<BridgeSide> {
+        None
+    }
+    fn look<'a>(&'a self, ids: &'a [WorkerId]) -> Boxed<'a, Result<Vec<Instance>, EngineError>> {
+        let instance = |id: &WorkerId| Instance {
+            id: *id,
+            engine: "none",
+            state: "running".into(),
+            started_at: Some(0),
+            worker_pid: Some(12),
+            session_pids: vec![34],
+            memory: Usage { used: 300 << 20, limit: Some(1 << 30) },
+            processes: Usage { used: 31, limit: Some(512) },
+            cpu_ms: 1_500,
+            cpus: Some(1.0),
+            container: Some(ContainerView {
+                id: "0123456789abcdef".into(),
+                name: "a-container".into(),
+                image: "an-image".into(),
+                ..ContainerView::default()
+            }),
+        };
+        Box::pin(async move { Ok(ids.iter().map(instance).collect()) })
+    }
+    fn exec(&self, exec: Exec) -> Boxed<'_, Result<Running, EngineError>> {
+        let said = format!(
+            "{} {}\n",
+            exec.command.join(" "),
+            exec.environment.keys().cloned().collect::<Vec<_>>().join(",")
+        );
+        let bytes = Piece::Err(vec![0xff]);
+        Box::pin(
+            async move { Ok(Running::ended(vec![Piece::Out(said.into_bytes()), bytes, Piece::Exit(3)])) },
+        )
+    }
+    fn container_log(&self, _: WorkerId, _: usize) -> Boxed<'_, Result<Option<Vec<u8>>, EngineError>> {
+        Box::pin(async { Ok(None) })
     }
 }
 

@@ -1,0 +1,80 @@
+//! `POST /v1/executions/{id}/exec`: runs a command beside a session, as what the session is. For operators.
+//!
+//! The answer is a line of JSON for each piece of output as it comes: `{"out": "text"}` or `{"err": "text"}`,
+//! with `out_base64` or `err_base64` in their place where a piece is no text; at last `{"exit": 0}`, or
+//! `{"stopped": "why"}` where nobody knows how it ended. Whoever goes away ends the command.
+
+use axum::{body::Body, extract::State, response::Response};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures::stream;
+use holdpoint_control::{ExecBounds, Executing, NewExec, Piece};
+use http::{HeaderValue, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    auth::{Act, Caller, execution},
+    body::{Json, Path},
+    limits,
+    problem::Problem,
+    state::WebState,
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Request {
+    /// The program and its arguments; no shell is in between.
+    command: Vec<String>,
+    /// What it reads.
+    #[serde(default)]
+    stdin: Option<String>,
+    /// The same, where it is no text.
+    #[serde(default)]
+    stdin_base64: Option<String>,
+}
+
+pub(super) async fn exec(
+    State(state): State<WebState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Json(request): Json<Request>,
+) -> Result<Response, Problem> {
+    caller.check_look_inside()?;
+    let id = execution(&state, &caller, &id, Act::See).await?.id;
+    let stdin = match (request.stdin, request.stdin_base64) {
+        (Some(_), Some(_)) => return Err(Problem::invalid("either `stdin` or `stdin_base64`, not both")),
+        (None, Some(encoded)) => Some(
+            STANDARD
+                .decode(encoded)
+                .map_err(|error| Problem::invalid(format!("`stdin_base64` is not base64: {error}")))?,
+        ),
+        (text, None) => text.map(String::into_bytes),
+    };
+    let bounds = ExecBounds {
+        output_bytes: limits::EXEC_OUTPUT_BYTES,
+        time: std::time::Duration::from_secs(limits::EXEC_S),
+    };
+    let new = NewExec { command: request.command, stdin, by: caller.actor(), bounds };
+    let executing = state.control.exec(id, new).await?;
+    let lines = stream::unfold(executing, |mut executing: Executing| async move {
+        let line = format!("{}\n", line(executing.next().await?));
+        Some((Ok::<_, std::convert::Infallible>(line), executing))
+    });
+    let mut response = Response::new(Body::from_stream(lines));
+    let media = HeaderValue::from_static("application/x-ndjson");
+    response.headers_mut().insert(header::CONTENT_TYPE, media);
+    Ok(response)
+}
+
+fn line(piece: Piece) -> Value {
+    let output = |name: &str, bytes: Vec<u8>| match String::from_utf8(bytes) {
+        Ok(text) => json!({ name: text }),
+        Err(error) => json!({ format!("{name}_base64"): STANDARD.encode(error.into_bytes()) }),
+    };
+    match piece {
+        Piece::Out(bytes) => output("out", bytes),
+        Piece::Err(bytes) => output("err", bytes),
+        Piece::Exit(code) => json!({ "exit": code }),
+        Piece::Stopped(why) => json!({ "stopped": why }),
+    }
+}
