@@ -155,6 +155,7 @@ mod tests {
             turn_open: false,
             turn_messages: Vec::new(),
             known_results: BTreeMap::new(),
+            losses: 0,
             known_blocks: Vec::new(),
             background: false,
             policy: Policy::default(),

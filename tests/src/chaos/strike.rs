@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use tokio::sync::broadcast;
 
 use super::{
@@ -149,7 +149,9 @@ impl Killer {
     /// # Errors
     /// When the control plane does not come back.
     async fn strike(&mut self) -> Result<()> {
-        ensure!(self.server.is_up(), "the control plane ended by itself:\n{}", self.server.output());
+        if let Some(status) = self.server.ended() {
+            bail!("the control plane ended by itself with {status}:\n{}", self.server.output());
+        }
         let blow = self.choose();
         let (moment, victim) = self.moment().await;
         let Some(execution) = self.deliver(blow, victim, &moment).await? else { return Ok(()) };
@@ -291,7 +293,12 @@ impl Killer {
                 if !children.is_empty() {
                     let pause_ms = self.rng.u64(..60);
                     tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-                    processes::kill(&[children[self.rng.usize(..children.len())]]);
+                    let child = children[self.rng.usize(..children.len())];
+                    // It may have ended meanwhile, and another process may have its number.
+                    if !Processes::of(&execution).children.contains(&child) {
+                        continue;
+                    }
+                    processes::kill(&[child]);
                     return Some(execution);
                 }
             }

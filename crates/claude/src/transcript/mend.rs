@@ -22,7 +22,7 @@ use super::{Entry, Link, Transcript};
 
 /// How messages begin that the CLI writes to itself when a turn was cut.
 const TO_ITSELF: [&str; 2] =
-    ["Continue from where you left off.", "Your response above was cut off mid-stream."];
+    ["Continue from where you left off.", "Your response above was cut off mid-stream"];
 
 impl Transcript {
     /// Leaves one chain: from the beginning to the newest row that hangs together with it. What was torn, what

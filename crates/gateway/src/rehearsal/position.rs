@@ -21,7 +21,7 @@ pub(super) struct Position {
 }
 
 /// How the CLI goes on after an answer whose stream broke off.
-const CUT_OFF: &str = "Your response above was cut off mid-stream.";
+const CUT_OFF: &str = "Your response above was cut off mid-stream";
 
 /// Beginnings of user texts that the CLI writes itself (seen with 2.1.330).
 const NOT_A_PERSON: &[&str] = &[
@@ -173,13 +173,15 @@ mod tests {
         assert_eq!(seen.last_result, "out 2");
     }
 
-    #[test]
-    fn an_answer_that_broke_off_is_none() {
+    #[rstest::rstest]
+    #[case::main_loop("Your response above was cut off mid-stream. Resume directly from where it stops.")]
+    #[case::subagent("Your response above was cut off mid-stream and only your next message is delivered.")]
+    fn an_answer_that_broke_off_is_none(#[case] told: &str) {
         let call = ids::call();
         let seen = position(&json!([
             {"role": "user", "content": "one"},
             {"role": "assistant", "content": "I beg"},
-            {"role": "user", "content": "Your response above was cut off mid-stream. Resume directly."},
+            {"role": "user", "content": told},
             {"role": "assistant", "content": [{"type": "text", "text": "I begin"},
                 {"type": "tool_use", "id": ids::tool_use(&call, false), "name": "Bash", "input": {}}]},
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "out"}]},

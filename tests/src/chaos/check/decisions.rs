@@ -113,9 +113,9 @@ fn step<'a>(
         "hold_indeterminate" => hold.stands = Stands::Settled,
         "hold_cancelled" | "hold_superseded" | "hold_expired" => {
             let over = matches!(recorded.status.as_str(), "cancelled" | "error");
-            let broken_off = (event.kind == "hold_superseded" || hold.of_subagent)
+            let broken_off = event.kind != "hold_expired"
                 && hold.stands == Stands::Answered
-                && broke_off(recorded, history, hold, seq);
+                && broke_off(recorded, history, hold_id, hold, seq);
             let decided = matches!(hold.stands, Stands::Answered | Stands::Releasing);
             if decided && !over && !broken_off {
                 let what = twice(&format!("was decided and came to nothing: {}", event.data));
@@ -127,25 +127,32 @@ fn step<'a>(
     }
 }
 
-/// Whether the answer that asked was never recorded in full, and the model was asked the same again: it may
-/// say something else then, and the old ask is asked no more. Nobody is deceived, since nothing was released
-/// and the log says what took its place. What a subagent asked goes with the answer that had sent it.
-fn broke_off(recorded: &Recorded, history: &History, hold: &Hold<'_>, seq: u64) -> bool {
-    let cut_short = |call: &Event| call.data["incomplete"] == true && call.data["replayed"] != true;
-    if !recorded.of_kind("model_call").any(|call| call.seq < seq && cut_short(call)) {
+/// Whether the answer that asked was never recorded in full, so that nobody can ask for this again: the model is
+/// asked anew, and may say something else. Nobody is deceived, since nothing was released, and the log says what
+/// became of it. What a subagent asked goes with the answer that had sent it.
+fn broke_off(recorded: &Recorded, history: &History, id: &str, hold: &Hold<'_>, seq: u64) -> bool {
+    let is_cut = |call: &Event| call.data["incomplete"] == true;
+    let fresh = || recorded.of_kind("model_call").filter(|call| call.data["replayed"] != true);
+    // Their ids have the order in which they came. The main loop waits for one answer at a time, so the last
+    // call before the hold is the one that asked.
+    let before = fresh().filter(|call| call.text("call") < id && call.seq < seq);
+    if !hold.of_subagent && before.max_by_key(|call| call.text("call")).is_some_and(is_cut) {
+        return true;
+    }
+    // A hold may come into the log later than the call that was made again; then the model was asked the same.
+    if !fresh().any(|call| call.seq < seq && is_cut(call)) {
         return false;
     }
     let calls =
         || history.upstream.iter().filter(|call| call.execution == recorded.id && call.outcome == "answered");
     let place = |call: &UpstreamCall| (call.thread == "main", call.scene.clone(), call.turn, call.step);
-    calls()
-        .filter(|call| match hold.of_subagent {
-            true => call.thread == "main",
-            false => call.tool_use_ids.iter().any(|id| id == hold.call),
-        })
-        .any(|asked| {
-            calls().any(|again| place(again) == place(asked) && again.message_id != asked.message_id)
-        })
+    let mut asked = calls().filter(|call| match hold.of_subagent {
+        true => call.thread == "main",
+        false => call.tool_use_ids.iter().any(|id| id == hold.call),
+    });
+    asked.any(|asked| {
+        calls().any(|again| place(again) == place(asked) && again.message_id != asked.message_id)
+    })
 }
 
 /// What the harness was told is what the log says.

@@ -63,6 +63,21 @@ fn a_decision_is_superseded_although_no_answer_broke_off() {
 }
 
 #[test]
+fn a_decision_is_cancelled_although_the_answer_that_asked_is_whole() {
+    let mut story = clean();
+    let events = [
+        ("model_call", json!({"call": "c1", "incomplete": true, "estimated": true})),
+        ("hold_opened", hold("h3", "t3", "true")),
+        ("hold_answered", decision("h3", &json!({"action": "allow"}))),
+        ("hold_cancelled", json!({"hold": "h3", "reason": "the turn ended"})),
+    ];
+    story.insert_after("hold_released", &events);
+    assert_eq!(check(&story.history).all, [], "the answer that asked was cut short");
+    story.insert_after("hold_released", &[("model_call", json!({"call": "c2", "status": 200}))]);
+    story.finds(Fault::DecisionLost);
+}
+
+#[test]
 fn a_subagents_decision_is_cancelled_although_whoever_sent_it_was_not_asked_again() {
     let mut story = clean();
     let mut of_subagent = hold("h3", "t3", "true");
