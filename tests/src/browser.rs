@@ -78,6 +78,19 @@ impl Browser {
         Ok(Self { client, driver, profile, shots })
     }
 
+    /// Fills in the page of the first link, which makes the first admin.
+    ///
+    /// # Errors
+    /// When it is not that page, or does not lead on.
+    pub async fn welcome(&self) -> Result<()> {
+        self.fill("form#welcome [name=name]", "grace").await?;
+        self.fill("form#welcome [name=password]", "a long enough password").await?;
+        self.fill("form#welcome [name=again]", "a long enough password").await?;
+        self.click("form#welcome button[type=submit]").await?;
+        self.see("body[data-page=home]").await?;
+        Ok(())
+    }
+
     /// Waits for an element that is shown.
     ///
     /// # Errors

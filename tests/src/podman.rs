@@ -23,7 +23,7 @@ pub const USER: &str = "holdpoint-tests";
 
 /// runc, since crun refuses machines whose control groups are half of the old kind; and limits that are never
 /// above those of the machine, which may not be raised everywhere.
-const CONTAINERS_CONF: &str = "[engine]\nruntime = \"runc\"\n[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n";
+pub const CONTAINERS_CONF: &str = "[engine]\nruntime = \"runc\"\n[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n";
 
 /// Overlays of the kernel's own: without a word Podman may take copies instead, which are slow and large.
 const STORAGE_CONF: &str = "[storage]\ndriver = \"overlay\"\n";

@@ -11,19 +11,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use holdpoint_model::image::{CLI_PATH, MANIFEST_PATH, PROGRAM_PATH};
-use holdpoint_tests::{build_dir, claude, holdpoint};
+use holdpoint_tests::{build_dir, claude, holdpoint, podman::CONTAINERS_CONF};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
-
-/// runc, since crun refuses machines whose cgroups are half of the old kind; and limits that are never
-/// above those of the machine, which an engine in a container may not raise.
-const CONTAINERS_CONF: &str = r#"
-[engine]
-runtime = "runc"
-[containers]
-default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
-"#;
 
 /// A data folder whose Debian layer is kept from one run of the tests to the next.
 struct World {

@@ -197,11 +197,7 @@ async fn page(width: u32, height: u32, dark: bool, name: &str) -> Result<()> {
     server.hold(&id, "reply", &[]).await?;
     let browser = Browser::open(width, height, dark).await?;
     browser.client.goto(&link).await?;
-    browser.fill("form#welcome [name=name]", "grace").await?;
-    browser.fill("form#welcome [name=password]", "a long enough password").await?;
-    browser.fill("form#welcome [name=again]", "a long enough password").await?;
-    browser.click("form#welcome button[type=submit]").await?;
-    browser.see("body[data-page=home]").await?;
+    browser.welcome().await?;
     let home = server.url.replace("127.0.0.1", "localhost");
     browser.client.goto(&format!("{home}/executions/{id}")).await?;
     let engine = browser.see("#session [data-fact=engine]").await?.text().await?;

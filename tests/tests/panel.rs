@@ -56,11 +56,7 @@ async fn whole(width: u32, height: u32, dark: bool, name: &str) -> anyhow::Resul
     browser.client.goto(&link).await?;
     browser.see("body[data-page=welcome]").await?;
     browser.shot(&shot("01-welcome")).await?;
-    browser.fill("form#welcome [name=name]", "grace").await?;
-    browser.fill("form#welcome [name=password]", "a long enough password").await?;
-    browser.fill("form#welcome [name=again]", "a long enough password").await?;
-    browser.click("form#welcome button[type=submit]").await?;
-    browser.see("body[data-page=home]").await?;
+    browser.welcome().await?;
     browser.shot(&shot("02-home")).await?;
 
     browser.click("a[data-agent=claude]").await?;
@@ -151,11 +147,7 @@ async fn the_page_goes_on_by_itself_after_a_restart() -> anyhow::Result<()> {
     let link = server.first_link.clone().ok_or_else(|| anyhow::anyhow!("no link"))?;
     let browser = Browser::open(1280, 900, false).await?;
     browser.client.goto(&link).await?;
-    browser.fill("form#welcome [name=name]", "grace").await?;
-    browser.fill("form#welcome [name=password]", "a long enough password").await?;
-    browser.fill("form#welcome [name=again]", "a long enough password").await?;
-    browser.click("form#welcome button[type=submit]").await?;
-    browser.see("body[data-page=home]").await?;
+    browser.welcome().await?;
     let id = server.ask("claude", "begin").await?;
     let reply = server.hold(&id, "reply", &[]).await?;
     browser.client.goto(&format!("{}/executions/{id}", home(&server))).await?;
@@ -202,11 +194,7 @@ async fn a_conversation_branches_off_in_the_browser() -> anyhow::Result<()> {
 
     let browser = Browser::open(390, 844, true).await?;
     browser.client.goto(&link).await?;
-    browser.fill("form#welcome [name=name]", "grace").await?;
-    browser.fill("form#welcome [name=password]", "a long enough password").await?;
-    browser.fill("form#welcome [name=again]", "a long enough password").await?;
-    browser.click("form#welcome button[type=submit]").await?;
-    browser.see("body[data-page=home]").await?;
+    browser.welcome().await?;
     browser.client.goto(&format!("{}/executions/{id}", home(&server))).await?;
     browser.click(&format!("a[href='/executions/{id}/fork']")).await?;
     browser.see("body[data-page=fork]").await?;

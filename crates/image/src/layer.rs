@@ -6,12 +6,12 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
+use holdpoint_model::digest::hex;
 use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
 
@@ -55,11 +55,11 @@ pub(crate) enum Content {
 
 /// A stretch of bytes, by what identifies it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Digested {
+pub struct Digested {
     /// SHA-256, in hexadecimal.
-    pub(crate) sha256: String,
+    pub sha256: String,
     /// In bytes.
-    pub(crate) size: u64,
+    pub size: u64,
 }
 
 impl Entry {
@@ -226,7 +226,10 @@ impl<W: Write> Write for Hashing<W> {
 }
 
 /// The digest of all of a file on this machine.
-pub(crate) fn digest_file(file: &Path) -> io::Result<Digested> {
+///
+/// # Errors
+/// When it cannot be read.
+pub fn digest_file(file: &Path) -> io::Result<Digested> {
     let mut hashing = Hashing::new(io::sink());
     // In large pieces: files of hundreds of megabytes pass through here.
     io::copy(&mut io::BufReader::with_capacity(1 << 20, File::open(file)?), &mut hashing)?;
@@ -236,13 +239,6 @@ pub(crate) fn digest_file(file: &Path) -> io::Result<Digested> {
 /// The digest of bytes.
 pub(crate) fn digest_bytes(bytes: &[u8]) -> Digested {
     Digested { sha256: hex(&Sha256::digest(bytes)), size: bytes.len() as u64 }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -26,12 +26,13 @@ use holdpoint_model::image::{
 };
 
 pub use engine::{Found, list, load, manifest_in};
+pub use layer::{Digested, digest_file};
 pub use manifest::{Debian, Manifest, Program};
 pub use problem::Problem;
 pub use rootfs::Package;
 
 use archive::{Blob, Data, ImageArchive, Parts, Run};
-use layer::{Content, Digested, Entry, Layer, Node, digest_bytes, digest_file};
+use layer::{Content, Entry, Layer, Node, digest_bytes};
 
 /// What the base image is made of; the binary reads it from configuration and environment.
 #[derive(Clone, Debug)]

@@ -146,7 +146,6 @@ mod tests {
             gateway_token: String::new(),
             cli: PathBuf::new(),
             bridge: None,
-            losses: 0,
             container: holdpoint_model::ContainerDef::default(),
             session: SessionId(uuid::Uuid::nil()),
             workspace: root.join("work"),

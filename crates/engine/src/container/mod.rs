@@ -173,9 +173,11 @@ impl ContainerEngine {
         let gateway = (def.network != Network::None).then_some(&*self.options.gateway_dir);
         let mut shared =
             shared(&start.workspace, &start.home, &session, gateway, &start.read_only, &def.folders);
-        let folders = def.folders.iter().map(|folder| &folder.path);
-        for folder in start.read_only.iter().chain(folders) {
-            there(folder)?;
+        for plugin in &start.read_only {
+            there(plugin, "plugins")?;
+        }
+        for folder in &def.folders {
+            there(&folder.path, "container.folders")?;
         }
         if let User::Mapped { uid } = user {
             let (mounts, sources) = (self.mounts_of(id), shared.clone());
@@ -304,17 +306,17 @@ impl ContainerEngine {
 }
 
 /// A folder that somebody else sees to. The engine would say that something could not be mounted.
-fn there(folder: &Path) -> Result<(), EngineError> {
+fn there(folder: &Path, key: &str) -> Result<(), EngineError> {
     let shown = folder.display();
     std::fs::read_dir(folder).map(drop).map_err(|error| EngineError::Container {
         why: match error.kind() {
-            io::ErrorKind::NotFound => format!("{shown} is gone, which the agent's `plugins` name"),
-            io::ErrorKind::NotADirectory => format!("{shown} is no folder, and the agent's `plugins` name it"),
-            _ => format!("{shown} cannot be read, which the agent's `plugins` name"),
+            io::ErrorKind::NotFound => format!("{shown} is gone, which the agent's `{key}` name"),
+            io::ErrorKind::NotADirectory => format!("{shown} is no folder, and the agent's `{key}` name it"),
+            _ => format!("{shown} cannot be read, which the agent's `{key}` name"),
         },
         next: match error.kind() {
             io::ErrorKind::PermissionDenied => format!("sudo chmod -R a+rX {shown}"),
-            _ => format!("ls -ld {shown}     (put the plugin back there, or start the conversation again with an agent without it)"),
+            _ => format!("ls -ld {shown}     (put it back there, or start the conversation again with an agent without it)"),
         },
         said: error.to_string(),
     })

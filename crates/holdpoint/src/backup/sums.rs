@@ -12,6 +12,8 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use super::Stop;
+use holdpoint_model::digest::hex;
+
 use crate::bar::Bar;
 
 /// A header of the archive has so many bytes.
@@ -22,10 +24,6 @@ const WHOLE: &[u8] = b"# all bytes before this entry: ";
 
 /// Damaged files that are named; there may be more.
 const MAX_NAMED: usize = 10;
-
-fn hex(hash: &[u8]) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// The list in the order of the archive, as `sha256sum` writes it. In a file of its own: there may be
 /// millions.

@@ -238,8 +238,8 @@ async fn list(context: &Context) -> anyhow::Result<()> {
 }
 
 async fn own_sha256() -> anyhow::Result<String> {
-    let digest = tokio::task::spawn_blocking(|| install::sha256_of(Path::new(OWN_PROGRAM))).await?;
-    digest.context("failed to read this very program")
+    let digest = tokio::task::spawn_blocking(|| holdpoint_image::digest_file(Path::new(OWN_PROGRAM))).await?;
+    Ok(digest.context("failed to read this very program")?.sha256)
 }
 
 async fn show(args: ShowArgs, context: &Context) -> anyhow::Result<()> {

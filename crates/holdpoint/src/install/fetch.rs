@@ -10,11 +10,12 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use holdpoint_model::digest::hex;
 use sha2::{Digest as _, Sha256, Sha512};
 use tokio::process::Command;
 
 use super::{
-    VERSION, hex,
+    VERSION,
     platform::{Platform, WHEEL},
     progress::{LOOK_EVERY, Progress, bytes_below},
 };

@@ -7,17 +7,16 @@ mod progress;
 mod unpack;
 
 use std::{
-    fs,
-    io::{self, Read as _},
+    fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use holdpoint_claude::probe_version;
+use holdpoint_image::digest_file;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     config::{Claude, CliSource},
@@ -175,7 +174,7 @@ impl Installer {
 
     async fn check(&self, program: &Path, expected_sha256: Option<&str>) -> anyhow::Result<Stamp> {
         let path = program.to_owned();
-        let sha256 = tokio::task::spawn_blocking(move || sha256_of(&path)).await??;
+        let sha256 = tokio::task::spawn_blocking(move || digest_file(&path)).await??.sha256;
         if expected_sha256.is_some_and(|expected| expected != sha256) {
             return Err(Failure::new(format!("{} is not the program it should be", program.display()))
                 .why(format!("its SHA-256 is {sha256}, expected {}", expected_sha256.unwrap_or_default()))
@@ -220,31 +219,6 @@ fn facts(program: &Path) -> io::Result<(u64, u128)> {
     let meta = fs::metadata(program)?;
     let modified = meta.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Ok((meta.len(), modified.as_nanos()))
-}
-
-/// The SHA-256 of a file, in hexadecimal.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn sha256_of(path: &Path) -> io::Result<String> {
-    let mut file = fs::File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1024 * 1024];
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            return Ok(hex(&hasher.finalize()));
-        }
-        hasher.update(&buffer[..read]);
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]
