@@ -43,11 +43,19 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 fn up_fails(container: &str, account: Option<&Account>, adapt: impl FnOnce(&mut Command)) -> Result<String> {
     let dir = tempfile::Builder::new().prefix("holdpoint-test-").tempdir()?;
     let config = dir.path().join("holdpoint.toml");
+    // The folders above the originals may be closed to another account.
+    let (program, cli) = match account {
+        None => (holdpoint()?, claude()?),
+        Some(_) => {
+            let podman = Podman::ready(Kind::Rootless)?;
+            (podman.program().to_owned(), podman.claude().to_owned())
+        }
+    };
     fs::write(
         &config,
-        format!("engine = \"container\"\n[claude]\ncli = {:?}\n[container]\n{container}\n", claude()?),
+        format!("engine = \"container\"\n[claude]\ncli = {cli:?}\n[container]\n{container}\n"),
     )?;
-    let mut command = Command::new(holdpoint()?);
+    let mut command = Command::new(program);
     command
         .args(["up", "--no-open", "--port", &free_port()?.to_string(), "--data"])
         .arg(dir.path().join("data"))
