@@ -601,9 +601,12 @@ async fn the_workers_things_are_out_of_reach(#[case] kind: Kind) -> Result<()> {
     session.still_works().await
 }
 
+#[rstest]
+#[case::rootful(Kind::Rootful)]
+#[case::rootless(Kind::Rootless)]
 #[tokio::test]
-async fn a_fork_bomb_stays_in_its_container() -> Result<()> {
-    let server = server(Kind::Rootful, "processes = 120").await?;
+async fn a_fork_bomb_stays_in_its_container(#[case] kind: Kind) -> Result<()> {
+    let server = server(kind, "processes = 120").await?;
     let mut session = Session::begin(&server).await?;
     let mut other = Session::begin(&server).await?;
     // First with an end: what is not bounded here would be a bomb for the whole machine.
@@ -650,6 +653,35 @@ async fn whoever_takes_too_much_memory_is_killed_and_the_conversation_goes_on(
     session.still_works().await?;
     assert_eq!(of_kind(&session.events()?, "worker_lost").len(), 0);
     Ok(())
+}
+
+#[rstest]
+#[case::rootful(Kind::Rootful)]
+#[case::rootless(Kind::Rootless)]
+#[tokio::test]
+async fn full_folders_and_long_files_are_said(#[case] kind: Kind) -> Result<()> {
+    let server = server(kind, "tmp = \"8MiB\"\nfile = \"4MiB\"").await?;
+    let mut session = Session::begin(&server).await?;
+    let said = session.prints("for i in 1 2 3 4; do head -c 3M /dev/zero > /tmp/$i; done 2> said; sleep 1; rm /tmp/[1-4]; cat said").await?;
+    assert!(said.contains("No space left on device"), "{said}");
+    let text = session.notice("/tmp").await?;
+    assert!(text.contains("8MiB") && text.contains("container.tmp"), "{text}");
+    let said = session.prints("head -c 64M /dev/zero > big; echo ended with $?").await?;
+    assert!(said.contains("ended with 153"), "not SIGXFSZ: {said}");
+    assert_eq!(fs::metadata(server.workspace(&session.id).join("big"))?.len(), 4 << 20);
+    let worked = session
+        .tries(&[
+            ("shared memory", "for i in $(seq 40); do head -c 3M /dev/zero > /dev/shm/$i || exit 1; done"),
+            (
+                "more temporary files",
+                "for i in $(seq 40); do head -c 3M /dev/zero > /var/tmp/$i || exit 1; done",
+            ),
+            ("a higher limit", "ulimit -f unlimited && head -c 64M /dev/zero > big"),
+        ])
+        .await?;
+    assert_eq!(worked, Vec::<String>::new());
+    session.prints("rm -rf /tmp/* /dev/shm/* /var/tmp/*").await?;
+    session.still_works().await
 }
 
 #[rstest]
@@ -760,5 +792,44 @@ async fn results_that_lead_elsewhere_are_not_followed(#[case] kind: Kind) -> Res
     assert_eq!(fs::read_link(workspace.join("host.txt"))?, secret);
     assert_eq!(fs::read_to_string(workspace.join("real/good.txt"))?, "good\n");
     assert_eq!(fs::read_to_string(&secret)?, "of the host");
+    Ok(())
+}
+
+#[rstest]
+#[case::rootful(Kind::Rootful)]
+#[case::rootless(Kind::Rootless)]
+#[tokio::test]
+async fn a_configuration_folder_that_became_a_link_is_not_written_through(#[case] kind: Kind) -> Result<()> {
+    let podman = Podman::ready(kind)?;
+    let server = server(kind, "").await?;
+    let elsewhere = server.folder().join("elsewhere");
+    fs::create_dir(&elsewhere)?;
+    podman.takes(&elsewhere)?;
+    let mut session = Session::begin(&server).await?;
+    // It kills itself afterwards: what comes next is a start, as soon as a person has said what becomes of that call.
+    session
+        .told(&format!(
+            "cd ~ && mv .claude was && ln -s {} .claude; echo done; kill -9 -1",
+            elsewhere.display()
+        ))
+        .await?;
+    let hold = server.hold(&session.id, "tool", &[]).await?;
+    server.decide(&hold, json!({"action": "deny", "message": "once is enough"})).await?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let execution = server.execution(&session.id).await?;
+        if execution["status"] == "error" {
+            assert_eq!(execution["error"]["code"], "config_replaced", "{execution:#}");
+            break;
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "{}\n{}",
+            server.story(&session.id).await,
+            server.worker_logs(&session.id)
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(fs::read_dir(&elsewhere)?.count(), 0, "something was written through the link");
     Ok(())
 }

@@ -5,9 +5,9 @@ use crate::{run, tools};
 /// Runs every benchmark; each prints its own table, with something else measured in the same run.
 pub(crate) fn bench() -> anyhow::Result<()> {
     tools::install()?;
-    run::cargo(&["build", "--release", "-p", "holdpoint"])?;
-    run::cargo(&["run", "--release", "-p", "holdpoint-store", "--example", "bench"])?;
-    run::cargo(&["run", "--release", "-p", "holdpoint-tests", "--example", "bench"])?;
-    run::cargo(&["run", "--release", "-p", "holdpoint-tests", "--example", "parked"])?;
-    run::cargo(&["run", "--release", "-p", "holdpoint-tests", "--example", "starts"])
+    run::build_release()?;
+    for name in ["log", "checkpoints", "bench", "parked", "starts"] {
+        run::example(name, &[])?;
+    }
+    Ok(())
 }

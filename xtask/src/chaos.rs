@@ -33,15 +33,14 @@ pub(crate) fn chaos(args: &ChaosArgs) -> anyhow::Result<()> {
     if args.podman.is_some() {
         tools::containers()?;
     }
-    run::cargo(&["build", "--release", "-p", "holdpoint"])?;
+    run::build_release()?;
     let (seed, conversations) = (args.seed.to_string(), args.conversations.to_string());
     let (kills, at_once) = (args.kills.to_string(), args.at_once.to_string());
-    let mut command = vec!["run", "--release", "-p", "holdpoint-tests", "--example", "chaos", "--"];
-    command.extend(["--seed", &seed, "--conversations", &conversations]);
+    let mut command = vec!["--seed", &seed, "--conversations", &conversations];
     command.extend(["--kills", &kills, "--at-once", &at_once]);
     if let Some(podman) = &args.podman {
         command.extend(["--podman", podman.as_str()]);
     }
     command.extend(args.disk_full.then_some("--disk-full"));
-    run::cargo(&command)
+    run::example("chaos", &command)
 }

@@ -40,7 +40,7 @@ fn test(filter: Option<&str>) -> anyhow::Result<()> {
         run::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     }
     // The end-to-end tests run the program itself.
-    run::cargo(&["build", "-p", "holdpoint"])?;
+    run::build()?;
     let mut args = vec!["test", "--workspace", "--no-fail-fast"];
     args.extend(filter);
     // Several real CLIs at once need half a gigabyte; more of them than cores only make each other late.

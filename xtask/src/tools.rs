@@ -68,8 +68,10 @@ pub(crate) fn claude() -> anyhow::Result<()> {
     if folder.join("claude").is_file() {
         return Ok(());
     }
-    let folder = folder.display().to_string();
-    run::cargo(&["run", "--quiet", "-p", "holdpoint", "--", "cli", "install", "--to", &folder])
+    run::build()?;
+    let mut command = Command::new(target_dir()?.join("debug/holdpoint"));
+    command.args(["cli", "install", "--to"]).arg(&folder).stdin(Stdio::null());
+    run::program(command, &format!("holdpoint cli install --to {}", folder.display()))
 }
 
 /// The folder that cargo builds into: this program is in `<target>/<profile>`.

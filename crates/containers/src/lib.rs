@@ -29,8 +29,9 @@ use service::Service;
 /// machine takes seconds; whoever loads an image sets more ([`Docker::set_timeout`]).
 const REQUEST_LIMIT_S: u64 = 120;
 
-/// How long an engine may take to say what it is. Podman reads its whole storage for that.
-const HELLO_LIMIT: Duration = Duration::from_secs(20);
+/// How long an engine may take to say what it is. Podman asks the system's package manager for the version of
+/// each of its helpers, which on a busy machine with cold disks was seen to take half a minute.
+const HELLO_LIMIT: Duration = Duration::from_secs(90);
 
 /// Which container engine to use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

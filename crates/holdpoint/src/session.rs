@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use holdpoint_bridge::{BridgeOptions, InsideOptions, Launch};
 use holdpoint_model::container::{GATEWAY_DIR, GATEWAY_PORT, SESSION_DIR};
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use tokio::runtime::Builder;
 
 use crate::{
@@ -49,6 +49,10 @@ pub fn inside(args: &InsideArgs) -> anyhow::Result<ExitCode> {
         port: GATEWAY_PORT,
         program_alone: args.cli_alone,
     };
+    bound(Resource::Fsize, Some(args.file_bytes))?;
+    bound(Resource::Nofile, Some(args.open_files))?;
+    bound(Resource::Core, Some(0))?;
+    bound(Resource::Nproc, args.user_processes)?;
     // What runs inside has the same user, and is not to have this process's connections and memory. Programs
     // that it starts are not hidden by this.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
@@ -57,4 +61,12 @@ pub fn inside(args: &InsideArgs) -> anyhow::Result<ExitCode> {
     // What else runs inside ends with the first process.
     runtime.shutdown_background();
     ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// Bounds this process and all that it starts: what is lowered here stays so.
+fn bound(resource: Resource, most: Option<u64>) -> anyhow::Result<()> {
+    let Some(most) = most else { return Ok(()) };
+    let most = getrlimit(resource).maximum.map_or(most, |hard| hard.min(most));
+    setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
+        .with_context(|| format!("failed to bound {resource:?} to {most}"))
 }

@@ -31,7 +31,7 @@ const SHARED_MEMORY_BYTES: i64 = 64 << 20;
 const OPEN_FILES: i64 = 1024;
 
 /// Processes that a user may have beyond those that its container may.
-const MORE_PROCESSES: i64 = 16;
+const MORE_PROCESSES: u32 = 16;
 
 /// The first of the user ids that sessions get where Holdpoint is root. No account has them
 /// (<https://systemd.io/UIDS-GIDS/>), and each execution has one of its own.
@@ -139,13 +139,10 @@ pub(super) fn body(plan: &Plan<'_>) -> ContainerCreateBody {
         soft: Some(most),
         hard: Some(most),
     };
+    // For commands beside the session. The first process of a container bounds itself, and all that it starts:
+    // rootless Podman 4.3 takes limits over its socket, and sets none.
     let mut ulimits = vec![limit("nofile", OPEN_FILES), limit("fsize", bytes(def.file.0)), limit("core", 0)];
-    if !matches!(plan.user, User::Operator { .. }) {
-        // Counted by user: whoever shares the operator's id would be bounded by what the operator runs. It is
-        // set in any case: rootless Podman says that it bounds processes where it cannot. A little higher,
-        // because the kernel looks at this limit first, and counts only what the other refuses.
-        ulimits.push(limit("nproc", i64::from(def.processes) + MORE_PROCESSES));
-    }
+    ulimits.extend(user_processes(plan).map(|most| limit("nproc", most.into())));
     #[allow(clippy::cast_possible_truncation)]
     let nano_cpus = (def.cpus * 1e9) as i64;
     ContainerCreateBody {
@@ -153,7 +150,7 @@ pub(super) fn body(plan: &Plan<'_>) -> ContainerCreateBody {
         hostname: Some("session".into()),
         user: Some(format!("{uid}:{gid}")),
         entrypoint: Some(vec![PROGRAM_PATH.into()]),
-        cmd: Some(inside_args(def)),
+        cmd: Some(inside_args(plan)),
         // Whatever the image says: only the program that is started inside gets an environment.
         env: Some(vec![format!("PATH={}", holdpoint_model::container::PATH)]),
         labels: Some(HashMap::from([
@@ -184,8 +181,18 @@ pub(super) fn body(plan: &Plan<'_>) -> ContainerCreateBody {
     }
 }
 
-fn inside_args(def: &ContainerDef) -> Vec<String> {
-    let mut args = vec!["inside".to_owned()];
+/// How many processes its user may have. Counted by user: whoever shares the operator's id would be bounded by
+/// what the operator runs. It is set in any other case: rootless Podman says that it bounds processes where it
+/// cannot. A little higher, because the kernel looks at this limit first, and counts only what the other refuses.
+fn user_processes(plan: &Plan<'_>) -> Option<u32> {
+    (!matches!(plan.user, User::Operator { .. })).then(|| plan.def.processes.saturating_add(MORE_PROCESSES))
+}
+
+fn inside_args(plan: &Plan<'_>) -> Vec<String> {
+    let def = plan.def;
+    let mut args = vec!["inside".to_owned(), format!("--file-bytes={}", def.file.0)];
+    args.push(format!("--open-files={OPEN_FILES}"));
+    args.extend(user_processes(plan).map(|most| format!("--user-processes={most}")));
     if def.network == Network::None {
         args.push("--cli-alone".into());
     }
@@ -213,7 +220,7 @@ mod tests {
         WorkerId { execution: ExecutionId(uuid::Uuid::from_u128(0xabc)), incarnation: 3 }
     }
 
-    fn body_of(def: &ContainerDef, user: User, bounds: bool) -> HostConfig {
+    fn whole_body_of(def: &ContainerDef, user: User, bounds: bool) -> ContainerCreateBody {
         let shared = shared(
             "/d/w".as_ref(),
             "/d/h".as_ref(),
@@ -224,7 +231,11 @@ mod tests {
         );
         let bounds = Bounds { memory: bounds, processes: bounds, cpus: bounds };
         let data = Path::new("/root/d");
-        let body = body(&Plan { id: id(), data, image: "i", def, user, bounds, shared: &shared });
+        body(&Plan { id: id(), data, image: "i", def, user, bounds, shared: &shared })
+    }
+
+    fn body_of(def: &ContainerDef, user: User, bounds: bool) -> HostConfig {
+        let body = whole_body_of(def, user, bounds);
         body.host_config.expect("a host configuration")
     }
 
@@ -240,7 +251,7 @@ mod tests {
         assert_eq!((host.pids_limit, host.nano_cpus), (Some(512), Some(1_000_000_000)));
         let limits = host.ulimits.expect("limits");
         let nproc = limits.iter().find(|limit| limit.name.as_deref() == Some("nproc")).expect("nproc");
-        assert_eq!(nproc.hard, Some(512 + MORE_PROCESSES), "Podman's own bound may be none");
+        assert_eq!(nproc.hard, Some(528), "Podman's own bound may be none");
         let written: Vec<_> = host
             .mounts
             .expect("mounts")
@@ -250,6 +261,16 @@ mod tests {
             .collect();
         assert_eq!(written, ["/d/w", "/d/h"]);
         assert!(host.tmpfs.expect("tmpfs").contains_key("/root"));
+    }
+
+    #[test]
+    fn the_first_process_bounds_itself_whatever_the_engine_does() {
+        let args = |user| whole_body_of(&ContainerDef::default(), user, true).cmd.expect("arguments");
+        let own = args(User::Mapped { uid: 7 });
+        assert!(own.contains(&format!("--file-bytes={}", 4_u64 << 30)), "{own:?}");
+        assert!(own.contains(&"--user-processes=528".to_owned()), "{own:?}");
+        let shared = args(User::Operator { uid: 7, gid: 8 });
+        assert!(shared.iter().all(|arg| !arg.starts_with("--user-processes")), "{shared:?}");
     }
 
     #[test]

@@ -201,6 +201,15 @@ pub struct InsideArgs {
     /// Let only the program itself through to the gateway
     #[arg(long)]
     pub cli_alone: bool,
+    /// The longest file that anything inside may write
+    #[arg(long, value_name = "BYTES")]
+    pub file_bytes: u64,
+    /// Files that one process may have open
+    #[arg(long, value_name = "COUNT")]
+    pub open_files: u64,
+    /// Processes and threads that the user inside may have
+    #[arg(long, value_name = "COUNT")]
+    pub user_processes: Option<u64>,
 }
 
 /// Carries out a command, other than `worker` and those beside a session, which have a runtime of their own.

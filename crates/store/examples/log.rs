@@ -1,6 +1,6 @@
 //! How fast events become durable, as rows of a Markdown table.
 //!
-//! `cargo run --release -p holdpoint-store --example bench [-- FOLDER]`
+//! `cargo run --release -p holdpoint-store --example log [-- FOLDER]`
 //!
 //! Every figure stands beside a bare loop of `write` and `fsync` in the same folder and the same run,
 //! so that it says something about the store and not about the disk alone.

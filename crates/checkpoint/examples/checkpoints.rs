@@ -1,6 +1,6 @@
 //! What a checkpoint costs beside `cp -r` and `sync` of the same folder, as a Markdown table.
 //!
-//! `cargo run --release -p holdpoint-checkpoint --example bench [-- FOLDER]`
+//! `cargo run --release -p holdpoint-checkpoint --example checkpoints [-- FOLDER]`
 //!
 //! Everything is in one folder, on one disk, in one run; each figure is the median of some rounds.
 
