@@ -7,6 +7,7 @@ mod events;
 mod files;
 mod inside;
 mod link;
+mod matrix;
 mod panel;
 mod retention;
 mod roles;
