@@ -9,6 +9,7 @@ mod inside;
 mod link;
 mod matrix;
 mod panel;
+mod people;
 mod retention;
 mod roles;
 mod sign_in;
