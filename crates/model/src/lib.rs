@@ -4,6 +4,7 @@
 //! events with, and that [`Execution::evolve`] folds events into. The log of events is the truth;
 //! everything else, this aggregate included, can be rebuilt from it.
 
+pub mod access;
 pub mod agent;
 pub mod budget;
 pub mod command;
@@ -22,6 +23,7 @@ pub mod pricing;
 pub mod user;
 pub mod wire;
 
+pub use access::{Act, Scopes, Share, Standing, TokenScope};
 pub use agent::{AgentDef, Completion, HumanDuration, Limits};
 pub use budget::{BudgetUse, Budgets, PerSpan, Sums};
 pub use command::{Command, DecideCtx, Refusal};

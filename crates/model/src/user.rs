@@ -37,44 +37,6 @@ impl Role {
             Self::Viewer => "viewer",
         }
     }
-
-    /// May see an execution; `own` says whether they own it.
-    #[must_use]
-    pub fn may_see(self, own: bool) -> bool {
-        own || !matches!(self, Self::Asker)
-    }
-
-    /// May answer holds of an execution.
-    #[must_use]
-    pub fn may_decide(self, own: bool) -> bool {
-        match self {
-            Self::Admin | Self::Operator | Self::Approver => true,
-            Self::Asker => own,
-            Self::Viewer => false,
-        }
-    }
-
-    /// May start an execution.
-    #[must_use]
-    pub fn may_start(self) -> bool {
-        !matches!(self, Self::Viewer)
-    }
-
-    /// May send messages to, interrupt, cancel or finish an execution.
-    #[must_use]
-    pub fn may_steer(self, own: bool) -> bool {
-        match self {
-            Self::Admin | Self::Operator => true,
-            Self::Approver | Self::Asker => own,
-            Self::Viewer => false,
-        }
-    }
-
-    /// May make tokens for others and see users.
-    #[must_use]
-    pub fn may_administer(self) -> bool {
-        matches!(self, Self::Admin)
-    }
 }
 
 impl fmt::Display for Role {

@@ -100,6 +100,9 @@ pub enum StoreError {
         /// What.
         what: &'static str,
     },
+    /// Nobody could administer any more.
+    #[error("take away the last administrator who can sign in")]
+    LastAdmin,
     /// The store was closed, or its writer is gone.
     #[error("use the store: it is closed")]
     Closed,

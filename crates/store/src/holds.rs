@@ -1,6 +1,6 @@
 //! Reading holds: the inbox, and what was settled.
 
-use holdpoint_model::{ExecutionId, HoldId, UnixMs};
+use holdpoint_model::{ExecutionId, HoldId, Share, UnixMs, UserId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use uuid::Uuid;
@@ -9,8 +9,8 @@ use crate::codec::{actor, from_json};
 use crate::{HoldFilter, HoldPhase, HoldRow, Store, StoreError};
 
 /// `CROSS JOIN` keeps SQLite from beginning with the executions: the holds' index gives the order.
-const HOLD_COLUMNS: &str = "SELECT h.hold, h.decision, h.execution, e.agent, e.title, e.owner, h.settled_at \
-     FROM holds h ";
+const HOLD_COLUMNS: &str = "SELECT h.hold, h.decision, h.execution, e.agent, e.title, e.owner, h.settled_at, \
+     h.due_at, h.opened_at, h.id ";
 const WITH_EXECUTION: &str = " CROSS JOIN executions e ON e.id = h.execution";
 
 impl Store {
@@ -95,13 +95,61 @@ pub(crate) fn holds_query(
     after: Option<(UnixMs, HoldId)>,
     limit: u32,
 ) -> QueryBuilder<Sqlite> {
-    let mut query = QueryBuilder::new(HOLD_COLUMNS);
-    let open = filter.phase == Some(HoldPhase::Open);
-    if open && filter.execution.is_none() && filter.owner.is_none() {
-        // Left alone SQLite takes the index over states and sorts all that is open, on every look.
-        query.push("INDEXED BY holds_open_by_due");
+    let mut query = QueryBuilder::new("");
+    let Some((user, share)) = filter.only_for else {
+        branch(&mut query, filter, &Mine::Any, after, limit);
+        return query;
+    };
+    // What somebody owns comes in order by its index; what is shared with them is sorted, and that is not much.
+    for (at, mine) in [Mine::Owned(user), Mine::Shared(user, share)].iter().enumerate() {
+        query.push(if at == 0 { "SELECT * FROM (" } else { ") UNION ALL SELECT * FROM (" });
+        branch(&mut query, filter, mine, after, limit);
     }
-    query.push(WITH_EXECUTION).push(" WHERE 1");
+    let open = filter.phase == Some(HoldPhase::Open);
+    query.push(if open { ") ORDER BY due_at, id" } else { ") ORDER BY opened_at DESC, id DESC" });
+    query.push(" LIMIT ").push_bind(limit);
+    query
+}
+
+/// What a branch of a list is restricted to.
+enum Mine {
+    Any,
+    Owned(UserId),
+    /// Another's, and this user was given at least so much of it.
+    Shared(UserId, Share),
+}
+
+fn branch(
+    query: &mut QueryBuilder<Sqlite>,
+    filter: &HoldFilter,
+    mine: &Mine,
+    after: Option<(UnixMs, HoldId)>,
+    limit: u32,
+) {
+    query.push(HOLD_COLUMNS);
+    let open = filter.phase == Some(HoldPhase::Open);
+    if let Mine::Shared(user, share) = mine {
+        // `CROSS JOIN` keeps the shares first, of which there are few.
+        query.push(
+            "FROM shares s CROSS JOIN holds h INDEXED BY holds_by_execution ON h.execution = s.execution",
+        );
+        query.push(WITH_EXECUTION);
+        query.push(" WHERE s.user = ").push_bind(user.0);
+        query.push(" AND h.owner_user IS NOT ").push_bind(user.0);
+        if *share == Share::Answer {
+            query.push(" AND s.may_answer");
+        }
+    } else {
+        query.push("FROM holds h ");
+        if open && filter.execution.is_none() && filter.owner.is_none() && matches!(mine, Mine::Any) {
+            // Left alone SQLite takes the index over states and sorts all that is open, on every look.
+            query.push("INDEXED BY holds_open_by_due");
+        }
+        query.push(WITH_EXECUTION).push(" WHERE 1");
+        if let Mine::Owned(user) = mine {
+            query.push(" AND h.owner_user = ").push_bind(user.0);
+        }
+    }
     if open {
         // As a literal: only so does SQLite see that the index over open holds will do.
         query.push(" AND h.state = 'open'");
@@ -120,7 +168,6 @@ pub(crate) fn holds_query(
     }
     query.push(if open { " ORDER BY h.due_at, h.id" } else { " ORDER BY h.opened_at DESC, h.id DESC" });
     query.push(" LIMIT ").push_bind(limit);
-    query
 }
 
 fn hold_row(row: &SqliteRow) -> Result<HoldRow, StoreError> {
@@ -152,15 +199,40 @@ mod tests {
         let owner = Some(holdpoint_model::UserId(Uuid::nil()));
         for owner in [None, owner] {
             for after in [None, Some((1, HoldId(Uuid::nil())))] {
-                let filter = HoldFilter { phase: Some(HoldPhase::Open), execution: None, owner };
-                let plan =
-                    format!("EXPLAIN QUERY PLAN {}", holds_query(&filter, after, 50).build().sql().as_str());
-                let rows =
-                    sqlx::query(sqlx::AssertSqlSafe(plan)).fetch_all(&mut conn).await.expect("explain");
-                let steps: Vec<String> = rows.iter().map(|row| row.try_get(3).expect("detail")).collect();
+                let filter = HoldFilter { owner, ..HoldFilter::open() };
+                let steps = plan(&mut conn, &filter, after).await;
                 let sorts = steps.iter().any(|step| step.contains("TEMP B-TREE"));
                 assert!(!sorts, "{owner:?} {after:?}: {steps:?}");
             }
         }
+    }
+
+    /// Nor does one person's page look at what is not theirs.
+    #[tokio::test]
+    async fn no_page_of_ones_own_looks_at_others() {
+        let mut conn = SqliteConnection::connect("sqlite::memory:").await.expect("open");
+        sqlx::migrate!("./migrations").run_direct(None, &mut conn, false).await.expect("migrate");
+        let only_for = Some((holdpoint_model::UserId(Uuid::nil()), Share::Answer));
+        for phase in [Some(HoldPhase::Open), None] {
+            for after in [None, Some((1, HoldId(Uuid::nil())))] {
+                let filter = HoldFilter { only_for, phase, ..HoldFilter::default() };
+                let steps = plan(&mut conn, &filter, after).await;
+                let mine = if phase.is_some() { "holds_open_by_owner" } else { "holds_by_owner" };
+                for index in [mine, "SEARCH s USING", "holds_by_execution"] {
+                    assert!(steps.iter().any(|step| step.contains(index)), "{index}: {steps:?}");
+                }
+                assert!(!steps.iter().any(|step| step.starts_with("SCAN h")), "{steps:?}");
+            }
+        }
+    }
+
+    async fn plan(
+        conn: &mut SqliteConnection,
+        filter: &HoldFilter,
+        after: Option<(UnixMs, HoldId)>,
+    ) -> Vec<String> {
+        let plan = format!("EXPLAIN QUERY PLAN {}", holds_query(filter, after, 50).build().sql().as_str());
+        let rows = sqlx::query(sqlx::AssertSqlSafe(plan)).fetch_all(conn).await.expect("explain");
+        rows.iter().map(|row| row.try_get(3).expect("detail")).collect()
     }
 }

@@ -4,6 +4,7 @@
 //! transaction), any number of connections read, and whoever waits for news gets a [`Hint`] after
 //! the commit and reads by `seq`.
 
+mod audit;
 mod cache;
 mod calls;
 mod codec;
@@ -19,16 +20,20 @@ mod recorded;
 mod retention;
 mod rows;
 mod schema;
+mod sessions;
+mod shares;
 mod snapshot;
 mod spending;
 mod store;
+mod tokens;
 mod writer;
 
+pub use audit::{Audited, By, Deed, Entry};
 pub use calls::{CompletedCall, FailedCall, NewCall};
 pub use error::{ApplyError, OpenError, StoreError};
 pub use options::{Clock, IdSource, StoreOptions, SystemClock, TimeOrderedIds};
 pub use outbox::{AfterFailure, Claim, Delivery, LONGEST_WAIT_MS};
-pub use people::{LinkUse, NewToken, SecretHash, Token, TokenId, User};
+pub use people::{LinkUse, SecretHash, User, UserChange};
 pub use recorded::{RecordedCall, StoredCall};
 pub use retention::{Deletable, Deleting, Deletion, Place};
 pub use rows::{
@@ -36,5 +41,8 @@ pub use rows::{
     Idempotency, ListFilter, Rebuilt, SideFact,
 };
 pub use schema::known as known_schema;
+pub use sessions::{Credential, NewSession, Principal, SignIn, SignInId};
+pub use shares::SharedWith;
 pub use snapshot::{Contents, ContentsExecution, contents, snapshot};
 pub use store::Store;
+pub use tokens::{NewToken, Token, TokenId};

@@ -1,15 +1,14 @@
-//! Users, tokens, sessions, links.
+//! Users, and links that let people in.
 
 use std::fmt;
 
-use holdpoint_model::{Role, UnixMs, UserId};
-use serde::Serialize;
+use holdpoint_model::{Actor, Role, UnixMs, UserId};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
-use uuid::Uuid;
 
 use crate::codec::unsigned;
-use crate::{Store, StoreError};
+use crate::writer::Tx;
+use crate::{By, Deed, Entry, Store, StoreError};
 
 /// A SHA-256: all that is stored of a token, a session cookie or a link.
 pub type SecretHash = [u8; 32];
@@ -27,7 +26,34 @@ pub struct User {
     pub password_hash: Option<String>,
     /// When they were created.
     pub created_at: UnixMs,
+    /// Since when they are not let in; None for those who are.
+    pub deactivated_at: Option<UnixMs>,
 }
+
+impl User {
+    /// Whether they are let in.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.deactivated_at.is_none()
+    }
+
+    fn is_admin(&self) -> bool {
+        self.is_active() && self.role == Role::Admin
+    }
+}
+
+/// What to change about a user; None leaves it.
+#[derive(Clone, Debug, Default)]
+pub struct UserChange {
+    /// The name.
+    pub name: Option<String>,
+    /// The role.
+    pub role: Option<Role>,
+    /// Whether they are let in.
+    pub active: Option<bool>,
+}
+
+const COLUMNS: &str = "SELECT id, name, role, password_hash, created_at, deactivated_at FROM users ";
 
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,58 +64,6 @@ impl fmt::Debug for User {
             .field("has_password", &self.password_hash.is_some())
             .finish_non_exhaustive()
     }
-}
-
-/// The id of a token; not the token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(transparent)]
-pub struct TokenId(pub Uuid);
-
-impl fmt::Display for TokenId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::str::FromStr for TokenId {
-    type Err = uuid::Error;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Uuid::parse_str(text).map(Self)
-    }
-}
-
-/// A token to create.
-#[derive(Clone)]
-pub struct NewToken {
-    /// Whose.
-    pub user: UserId,
-    /// What they call it.
-    pub name: String,
-    /// The SHA-256 of the token.
-    pub hash: SecretHash,
-    /// Until when it is good; None for ever.
-    pub expires_at: Option<UnixMs>,
-}
-
-impl fmt::Debug for NewToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewToken").field("user", &self.user).field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// A token as its owner sees it in a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Token {
-    /// Its id.
-    pub id: TokenId,
-    /// Whose.
-    pub user: UserId,
-    /// What they call it.
-    pub name: String,
-    /// When it was created.
-    pub created_at: UnixMs,
-    /// Until when it is good; None for ever.
-    pub expires_at: Option<UnixMs>,
 }
 
 /// What became of the use of a link.
@@ -109,7 +83,7 @@ pub enum LinkUse {
 }
 
 impl Store {
-    /// Creates a user.
+    /// Creates a user whom nobody in particular has asked for.
     ///
     /// # Errors
     /// [`StoreError::Exists`] when the name is taken.
@@ -119,11 +93,25 @@ impl Store {
         role: Role,
         password_hash: Option<String>,
     ) -> Result<User, StoreError> {
+        self.add_user(name, role, password_hash, Actor::system("setup").into()).await
+    }
+
+    /// Creates a user.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] when the name is taken.
+    pub async fn add_user(
+        &self,
+        name: &str,
+        role: Role,
+        password_hash: Option<String>,
+        by: By,
+    ) -> Result<User, StoreError> {
         let name = name.to_owned();
         self.write(move |tx| {
             Box::pin(async move {
-                let user =
-                    User { id: UserId(tx.fresh_id()), name, role, password_hash, created_at: tx.now() };
+                let (id, created_at) = (UserId(tx.fresh_id()), tx.now());
+                let user = User { id, name, role, password_hash, created_at, deactivated_at: None };
                 let created = sqlx::query(
                     "INSERT INTO users (id, name, role, password_hash, created_at)
                      VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) DO NOTHING",
@@ -138,6 +126,8 @@ impl Store {
                 if created.rows_affected() == 0 {
                     return Err(StoreError::Exists { what: "user of that name" });
                 }
+                let entry = Entry::new(Deed::UserCreated, format!("{}, {role}", user.name));
+                tx.audit(&by, entry.to(user.id)).await?;
                 Ok(user)
             })
         })
@@ -146,7 +136,7 @@ impl Store {
 
     /// A user by id.
     pub async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
-        let row = sqlx::query("SELECT id, name, role, password_hash, created_at FROM users WHERE id = ?1")
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE id = ?1")))
             .bind(id.0)
             .fetch_optional(&self.shared.readers)
             .await?;
@@ -155,7 +145,7 @@ impl Store {
 
     /// A user by name, whatever the case.
     pub async fn user_by_name(&self, name: &str) -> Result<Option<User>, StoreError> {
-        let row = sqlx::query("SELECT id, name, role, password_hash, created_at FROM users WHERE name = ?1")
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE name = ?1")))
             .bind(name)
             .fetch_optional(&self.shared.readers)
             .await?;
@@ -164,7 +154,7 @@ impl Store {
 
     /// All users, by name.
     pub async fn users(&self) -> Result<Vec<User>, StoreError> {
-        let rows = sqlx::query("SELECT id, name, role, password_hash, created_at FROM users ORDER BY name")
+        let rows = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} ORDER BY name")))
             .fetch_all(&self.shared.readers)
             .await?;
         rows.iter().map(user).collect()
@@ -181,8 +171,13 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Missing`] when there is no such user.
-    pub async fn set_password(&self, user: UserId, password_hash: Option<String>) -> Result<(), StoreError> {
-        self.write(move |tx| {
+    pub async fn set_password(
+        &self,
+        user: UserId,
+        password_hash: Option<String>,
+        by: By,
+    ) -> Result<(), StoreError> {
+        self.write_access(move |tx| {
             Box::pin(async move {
                 let conn = tx.writing().await?;
                 let updated = sqlx::query("UPDATE users SET password_hash = ?2 WHERE id = ?1")
@@ -194,151 +189,41 @@ impl Store {
                     return Err(StoreError::Missing { what: "user" });
                 }
                 sqlx::query("DELETE FROM sessions WHERE user = ?1").bind(user.0).execute(conn).await?;
-                Ok(())
+                tx.audit(&by, Entry::new(Deed::PasswordSet, "").to(user)).await
             })
         })
         .await
     }
 
-    /// Creates a token.
+    /// Renames a user, changes their role, or lets them in no longer or again. Whoever is let in no longer
+    /// has no session and no token from then on.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] when there is no such user.
-    pub async fn create_token(&self, token: NewToken) -> Result<Token, StoreError> {
-        self.must_have_user(token.user).await?;
-        self.write(move |tx| {
+    /// [`StoreError::Missing`] when there is no such user, [`StoreError::Exists`] when the name is taken,
+    /// [`StoreError::LastAdmin`] when nobody could administer any more.
+    pub async fn change_user(&self, id: UserId, change: UserChange, by: By) -> Result<User, StoreError> {
+        self.write_access(move |tx| {
             Box::pin(async move {
-                let NewToken { user, name, hash, expires_at } = token;
-                let token =
-                    Token { id: TokenId(tx.fresh_id()), user, name, created_at: tx.now(), expires_at };
-                sqlx::query(
-                    "INSERT INTO tokens (id, user, name, hash, created_at, expires_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                )
-                .bind(token.id.0)
-                .bind(token.user.0)
-                .bind(&token.name)
-                .bind(hash.as_slice())
-                .bind(token.created_at)
-                .bind(token.expires_at)
-                .execute(tx.writing().await?)
-                .await?;
-                Ok(token)
-            })
-        })
-        .await
-    }
-
-    /// The user whose token has this hash, if it is still good.
-    pub async fn principal_by_token(&self, hash: SecretHash) -> Result<Option<User>, StoreError> {
-        let row = sqlx::query(
-            "SELECT u.id, u.name, u.role, u.password_hash, u.created_at
-             FROM tokens t JOIN users u ON u.id = t.user
-             WHERE t.hash = ?1 AND (t.expires_at IS NULL OR t.expires_at > ?2)",
-        )
-        .bind(hash.as_slice())
-        .bind(self.shared.options.clock.now())
-        .fetch_optional(&self.shared.readers)
-        .await?;
-        row.as_ref().map(user).transpose()
-    }
-
-    /// A user's tokens, newest first.
-    pub async fn tokens(&self, user: UserId) -> Result<Vec<Token>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id, user, name, created_at, expires_at FROM tokens WHERE user = ?1
-             ORDER BY created_at DESC, id DESC",
-        )
-        .bind(user.0)
-        .fetch_all(&self.shared.readers)
-        .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Token {
-                    id: TokenId(row.try_get(0)?),
-                    user: UserId(row.try_get(1)?),
-                    name: row.try_get(2)?,
-                    created_at: row.try_get(3)?,
-                    expires_at: row.try_get(4)?,
-                })
-            })
-            .collect()
-    }
-
-    /// Deletes a token; true if there was one.
-    pub async fn delete_token(&self, id: TokenId) -> Result<bool, StoreError> {
-        self.write(move |tx| {
-            Box::pin(async move {
-                let deleted = sqlx::query("DELETE FROM tokens WHERE id = ?1")
-                    .bind(id.0)
-                    .execute(tx.writing().await?)
-                    .await?;
-                Ok(deleted.rows_affected() > 0)
-            })
-        })
-        .await
-    }
-
-    /// Creates a browser session. Also forgets those that are over.
-    ///
-    /// # Errors
-    /// [`StoreError::Missing`] when there is no such user.
-    pub async fn create_session(
-        &self,
-        user: UserId,
-        hash: SecretHash,
-        expires_at: UnixMs,
-    ) -> Result<(), StoreError> {
-        self.must_have_user(user).await?;
-        self.write(move |tx| {
-            Box::pin(async move {
+                let before = tx.user(id).await?.ok_or(StoreError::Missing { what: "user" })?;
+                let mut after = before.clone();
                 let now = tx.now();
-                let conn = tx.writing().await?;
-                sqlx::query("DELETE FROM sessions WHERE expires_at <= ?1")
-                    .bind(now)
-                    .execute(&mut *conn)
-                    .await?;
-                sqlx::query(
-                    "INSERT INTO sessions (hash, user, created_at, expires_at) VALUES (?1, ?2, ?3, ?4)",
-                )
-                .bind(hash.as_slice())
-                .bind(user.0)
-                .bind(now)
-                .bind(expires_at)
-                .execute(conn)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
-    }
-
-    /// The user whose session has this hash, if it is still good at `now`.
-    pub async fn principal_by_session(
-        &self,
-        hash: SecretHash,
-        now: UnixMs,
-    ) -> Result<Option<User>, StoreError> {
-        let row = sqlx::query(
-            "SELECT u.id, u.name, u.role, u.password_hash, u.created_at
-             FROM sessions s JOIN users u ON u.id = s.user WHERE s.hash = ?1 AND s.expires_at > ?2",
-        )
-        .bind(hash.as_slice())
-        .bind(now)
-        .fetch_optional(&self.shared.readers)
-        .await?;
-        row.as_ref().map(user).transpose()
-    }
-
-    /// Ends a session; true if there was one.
-    pub async fn delete_session(&self, hash: SecretHash) -> Result<bool, StoreError> {
-        self.write(move |tx| {
-            Box::pin(async move {
-                let deleted = sqlx::query("DELETE FROM sessions WHERE hash = ?1")
-                    .bind(hash.as_slice())
-                    .execute(tx.writing().await?)
-                    .await?;
-                Ok(deleted.rows_affected() > 0)
+                if let Some(name) = change.name {
+                    after.name = name;
+                }
+                after.role = change.role.unwrap_or(after.role);
+                match change.active {
+                    Some(false) => after.deactivated_at = Some(after.deactivated_at.unwrap_or(now)),
+                    Some(true) => after.deactivated_at = None,
+                    None => {}
+                }
+                if before.is_admin() && !after.is_admin() && tx.is_last_admin(&before).await? {
+                    return Err(StoreError::LastAdmin);
+                }
+                tx.write_user(&before, &after).await?;
+                for entry in changes(&before, &after) {
+                    tx.audit(&by, entry.to(id)).await?;
+                }
+                Ok(after)
             })
         })
         .await
@@ -400,22 +285,88 @@ impl Store {
         })
         .await
     }
+}
 
-    /// Users are never deleted, so what is seen here stays true until the write.
-    async fn must_have_user(&self, id: UserId) -> Result<(), StoreError> {
-        self.user(id).await?.map(|_| ()).ok_or(StoreError::Missing { what: "user" })
+impl Tx {
+    pub(crate) async fn user(&mut self, id: UserId) -> Result<Option<User>, StoreError> {
+        let query = format!("{COLUMNS} WHERE id = ?1");
+        let row = sqlx::query(sqlx::AssertSqlSafe(query)).bind(id.0).fetch_optional(self.reading()).await?;
+        row.as_ref().map(user).transpose()
     }
+
+    /// A user who may still come in.
+    pub(crate) async fn active_user(&mut self, id: UserId) -> Result<User, StoreError> {
+        let user = self.user(id).await?.filter(User::is_active);
+        user.ok_or(StoreError::Missing { what: "user" })
+    }
+
+    /// Whether nobody else could administer: with a password, if this one has a password.
+    async fn is_last_admin(&mut self, admin: &User) -> Result<bool, StoreError> {
+        let row = sqlx::query(
+            "SELECT EXISTS (SELECT 1 FROM users WHERE role = 'admin' AND deactivated_at IS NULL
+                AND id <> ?1 AND (password_hash IS NOT NULL OR NOT ?2))",
+        )
+        .bind(admin.id.0)
+        .bind(admin.password_hash.is_some())
+        .fetch_one(self.reading())
+        .await?;
+        Ok(!row.try_get::<bool, _>(0)?)
+    }
+
+    async fn write_user(&mut self, before: &User, after: &User) -> Result<(), StoreError> {
+        let conn = self.writing().await?;
+        let taken = sqlx::query("SELECT 1 FROM users WHERE name = ?1 AND id <> ?2")
+            .bind(&after.name)
+            .bind(after.id.0)
+            .fetch_optional(&mut *conn)
+            .await?;
+        if taken.is_some() {
+            return Err(StoreError::Exists { what: "user of that name" });
+        }
+        sqlx::query("UPDATE users SET name = ?2, role = ?3, deactivated_at = ?4 WHERE id = ?1")
+            .bind(after.id.0)
+            .bind(&after.name)
+            .bind(after.role.as_str())
+            .bind(after.deactivated_at)
+            .execute(&mut *conn)
+            .await?;
+        if before.is_active() && !after.is_active() {
+            for statement in ["DELETE FROM sessions WHERE user = ?1", "DELETE FROM tokens WHERE user = ?1"] {
+                sqlx::query(statement).bind(after.id.0).execute(&mut *conn).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a change of a user comes to, for the audit log.
+fn changes(before: &User, after: &User) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    if before.name != after.name {
+        entries.push(Entry::new(Deed::UserRenamed, format!("{} → {}", before.name, after.name)));
+    }
+    if before.role != after.role {
+        entries.push(Entry::new(Deed::RoleChanged, format!("{} → {}", before.role, after.role)));
+    }
+    match (before.is_active(), after.is_active()) {
+        (true, false) => entries.push(Entry::new(Deed::UserDeactivated, "")),
+        (false, true) => entries.push(Entry::new(Deed::UserActivated, "")),
+        (true, true) | (false, false) => {}
+    }
+    entries
 }
 
 /// How long a link that is over still says why it is not good.
 const LINKS_KEPT_MS: UnixMs = 24 * 3600 * 1000;
 
-fn user(row: &SqliteRow) -> Result<User, StoreError> {
+/// Of the columns `id, name, role, password_hash, created_at, deactivated_at`, in this order.
+pub(crate) fn user(row: &SqliteRow) -> Result<User, StoreError> {
     Ok(User {
         id: UserId(row.try_get(0)?),
         name: row.try_get(1)?,
         role: row.try_get::<&str, _>(2)?.parse().map_err(StoreError::Corrupt)?,
         password_hash: row.try_get(3)?,
         created_at: row.try_get(4)?,
+        deactivated_at: row.try_get(5)?,
     })
 }

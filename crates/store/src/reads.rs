@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use holdpoint_model::{Event, Execution, ExecutionId, Seq, UnixMs};
+use holdpoint_model::{Event, Execution, ExecutionId, Seq, UnixMs, UserId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 use uuid::Uuid;
@@ -164,37 +164,78 @@ pub(crate) fn list_query(filter: &ListFilter, before: Option<Cursor>, limit: u32
     if statuses.is_empty() {
         statuses.push(None);
     }
-    let branches = statuses.len();
-    for (at, status) in statuses.into_iter().enumerate() {
+    let mine = match filter.only_for {
+        None => vec![Mine::Any],
+        Some(user) => vec![Mine::Owned(user), Mine::Shared(user)],
+    };
+    let branches = statuses.len() * mine.len();
+    let each = statuses.iter().flat_map(|status| mine.iter().map(move |mine| (*status, *mine)));
+    for (at, (status, mine)) in each.enumerate() {
         if at > 0 {
             query.push(" UNION ALL ");
         }
-        query.push(
-            "SELECT * FROM (SELECT id, agent, title, owner, status, residency, created_at, updated_at, \
-             ended_at, open_holds, cost_micros, rehearsal FROM executions WHERE 1",
-        );
-        if let Some(status) = status {
-            query.push(" AND status = ").push_bind(status.to_owned());
-        }
-        if let Some(owner) = filter.owner {
-            query.push(" AND owner_user = ").push_bind(owner.0);
-        }
-        if let Some(agent) = &filter.agent {
-            query.push(" AND agent = ").push_bind(agent.clone());
-        }
-        if let Some(text) = filter.text.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
-            query.push(" AND title LIKE ").push_bind(containing(text)).push(" ESCAPE '\\'");
-        }
-        if let Some(cursor) = before {
-            query.push(" AND (created_at, id) < (").push_bind(cursor.created_at);
-            query.push(", ").push_bind(cursor.id.0).push(")");
-        }
-        query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(limit).push(")");
+        branch(&mut query, filter, status, mine, before, limit);
     }
     if branches > 1 {
         query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(limit);
     }
     query
+}
+
+/// What a branch of a list is restricted to.
+#[derive(Clone, Copy)]
+enum Mine {
+    Any,
+    Owned(UserId),
+    /// Another's, and shared with this user.
+    Shared(UserId),
+}
+
+fn branch(
+    query: &mut QueryBuilder<Sqlite>,
+    filter: &ListFilter,
+    status: Option<&str>,
+    mine: Mine,
+    before: Option<Cursor>,
+    limit: u32,
+) {
+    query.push(
+        "SELECT * FROM (SELECT e.id, e.agent, e.title, e.owner, e.status, e.residency, e.created_at, \
+         e.updated_at, e.ended_at, e.open_holds, e.cost_micros, e.rehearsal FROM ",
+    );
+    // What is shared is found by its own index, in the order of the list; `CROSS JOIN` keeps it first.
+    let (created_at, id) = match mine {
+        Mine::Shared(user) => {
+            query.push("shares s CROSS JOIN executions e ON e.id = s.execution WHERE s.user = ");
+            query.push_bind(user.0).push(" AND e.owner_user IS NOT ").push_bind(user.0);
+            ("s.created_at", "s.execution")
+        }
+        Mine::Owned(user) => {
+            query.push("executions e WHERE e.owner_user = ").push_bind(user.0);
+            ("e.created_at", "e.id")
+        }
+        Mine::Any => {
+            query.push("executions e WHERE 1");
+            ("e.created_at", "e.id")
+        }
+    };
+    if let Some(status) = status {
+        query.push(" AND e.status = ").push_bind(status.to_owned());
+    }
+    if let Some(owner) = filter.owner {
+        query.push(" AND e.owner_user = ").push_bind(owner.0);
+    }
+    if let Some(agent) = &filter.agent {
+        query.push(" AND e.agent = ").push_bind(agent.clone());
+    }
+    if let Some(text) = filter.text.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
+        query.push(" AND e.title LIKE ").push_bind(containing(text)).push(" ESCAPE '\\'");
+    }
+    if let Some(cursor) = before {
+        query.push(format!(" AND ({created_at}, {id}) < (")).push_bind(cursor.created_at);
+        query.push(", ").push_bind(cursor.id.0).push(")");
+    }
+    query.push(format!(" ORDER BY {created_at} DESC, {id} DESC LIMIT ")).push_bind(limit).push(")");
 }
 
 /// A LIKE pattern for "contains this text", whatever is in it.

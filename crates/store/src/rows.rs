@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use holdpoint_model::hold::Decision;
 use holdpoint_model::{
-    Actor, Digest, Event, Execution, ExecutionId, Hold, Residency, Seq, Status, UnixMs, UserId, WorkerSeq,
+    Actor, Digest, Event, Execution, ExecutionId, Hold, Residency, Seq, Share, Status, UnixMs, UserId,
+    WorkerSeq,
 };
 use serde::Serialize;
 
@@ -67,6 +68,8 @@ pub struct Hint {
 pub struct ListFilter {
     /// Only those of this user.
     pub owner: Option<UserId>,
+    /// Only what this user owns, or is shared with them.
+    pub only_for: Option<UserId>,
     /// Only those in one of these states; empty for any.
     pub statuses: Vec<Status>,
     /// Only those of this agent.
@@ -183,6 +186,8 @@ pub struct HoldFilter {
     pub execution: Option<ExecutionId>,
     /// Only those of executions that this user owns.
     pub owner: Option<UserId>,
+    /// Only those of executions that this user owns, or is given at least this much of.
+    pub only_for: Option<(UserId, Share)>,
 }
 
 impl HoldFilter {

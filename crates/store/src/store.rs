@@ -9,7 +9,7 @@ use holdpoint_model::wire::{Fact, NumberedFact};
 use holdpoint_model::{Command, Execution, ExecutionId, Incarnation, Refusal};
 use sqlx::Row as _;
 use sqlx::sqlite::SqlitePool;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use uuid::Uuid;
 
 use crate::cache::Cache;
@@ -32,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) cache: Arc<Cache>,
     pub(crate) options: StoreOptions,
     hints: broadcast::Sender<Hint>,
+    access: watch::Sender<u64>,
 }
 
 impl fmt::Debug for Store {
@@ -60,8 +61,8 @@ impl Store {
             hints: hints.clone(),
             lock: opened.lock,
         });
-        let store =
-            Self { shared: Arc::new(Shared { writer, readers: opened.readers, cache, options, hints }) };
+        let (readers, access) = (opened.readers, watch::Sender::new(0));
+        let store = Self { shared: Arc::new(Shared { writer, readers, cache, options, hints, access }) };
         if version != rebuild::PROJECTIONS {
             let rebuilt = match store.rebuild_projections().await {
                 Ok(rebuilt) => rebuilt,
@@ -170,6 +171,13 @@ impl Store {
         self.shared.hints.subscribe()
     }
 
+    /// Wakes when somebody may have become allowed less than before: a user was changed, a token, session or
+    /// share taken away. Only a hint: a receiver looks again.
+    #[must_use]
+    pub fn access_changes(&self) -> watch::Receiver<u64> {
+        self.shared.access.subscribe()
+    }
+
     /// Deletes every projection and rebuilds it from the log, in one transaction. Nothing else is
     /// written meanwhile.
     pub async fn rebuild_projections(&self) -> Result<Rebuilt, StoreError> {
@@ -213,6 +221,20 @@ impl Store {
         T: Send + 'static,
     {
         Ok(self.shared.writer.run(work).await?.0)
+    }
+
+    /// The same for a request that may take away what somebody is allowed.
+    pub(crate) async fn write_access<F, T>(&self, work: F) -> Result<T, StoreError>
+    where
+        F: for<'a> FnOnce(&'a mut Tx) -> futures::future::BoxFuture<'a, Result<T, StoreError>>
+            + Send
+            + 'static,
+        T: Send + 'static,
+    {
+        let done = self.write(work).await;
+        // Also after a failure: a commit may have taken effect without our knowing.
+        self.shared.access.send_modify(|changes| *changes = changes.wrapping_add(1));
+        done
     }
 }
 

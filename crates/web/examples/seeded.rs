@@ -17,7 +17,7 @@ use holdpoint_model::{
     event::{AssistantBlock, Block, Level, SendMode, ToolResult},
     wire::{Delta, Fact, NumberedFact, Up, WIRE_VERSION},
 };
-use holdpoint_store::{Store, StoreOptions};
+use holdpoint_store::{NewSession, Store, StoreOptions, User};
 use holdpoint_web::{WebState, hash_token, router};
 use serde_json::json;
 use support::{
@@ -37,13 +37,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let control = support::control(store.clone(), dir.path().to_path_buf(), false);
     let hash = holdpoint_web::password_hash(PASSWORD)?;
     let ada = store.create_user("ada", Role::Admin, Some(hash)).await?;
-    store.create_session(ada.id, hash_token("seeded"), i64::MAX).await?;
+    sign_in(&store, &ada, "seeded").await?;
     // 60 characters, no place to break.
     let longest =
         store.create_user(&"Wolfeschlegelsteinhausenbergerdorff_".repeat(2)[..60], Role::Admin, None).await?;
-    store.create_session(longest.id, hash_token("seeded-long"), i64::MAX).await?;
+    sign_in(&store, &longest, "seeded-long").await?;
     let idle = store.create_user("nobody", Role::Asker, None).await?;
-    store.create_session(idle.id, hash_token("seeded-none"), i64::MAX).await?;
+    sign_in(&store, &idle, "seeded-none").await?;
     store.create_link(hash_token("seeded"), holdpoint_web::INVITATION, i64::MAX).await?;
     let me = person(ada.id, "ada");
     let other = person(holdpoint_model::UserId(uuid::Uuid::now_v7()), "Grace Hopper");
@@ -83,6 +83,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// A conversation that goes on while one looks: its worker is played over the real connection.
+/// A browser that is signed in.
+async fn sign_in(store: &Store, user: &User, secret: &str) -> Result<(), Box<dyn Error>> {
+    let session = NewSession {
+        user: user.id,
+        hash: hash_token(secret),
+        expires_at: i64::MAX,
+        browser: "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0".into(),
+    };
+    store.create_session(session, person(user.id, &user.name).into()).await?;
+    Ok(())
+}
+
 async fn alive(
     address: String,
     me: holdpoint_model::Actor,

@@ -3,13 +3,13 @@
 use std::any::Any;
 
 use axum::{
-    extract::Request,
+    extract::{Request, State},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
-use crate::{api, panel, problem::Problem};
+use crate::{api, auth::Via, panel, problem::Problem, state::WebState};
 
 /// Pages: our own scripts and styles, nothing inline, nothing from elsewhere, in nobody's frame.
 const PAGE_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -19,7 +19,9 @@ const PAGE_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self';
 const DATA_CSP: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// Sets what a handler has not set itself.
-pub(crate) async fn headers(request: Request, next: Next) -> Response {
+pub(crate) async fn headers(State(state): State<WebState>, request: Request, next: Next) -> Response {
+    let via = Via::of(&state.proxies, request.extensions(), request.headers());
+    let is_strict = via.https && !is_this_machine(request.headers());
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     let is_page =
@@ -43,7 +45,16 @@ pub(crate) async fn headers(request: Request, next: Next) -> Response {
     ] {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
+    if is_strict {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
     response
+}
+
+/// A browser that is told to go to `localhost` over TLS alone would do so with every other port of it too.
+fn is_this_machine(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    host.split(':').next().is_some_and(|name| name == "localhost" || name.ends_with(".localhost"))
 }
 
 /// Whether a page, rather than JSON, is the better answer.

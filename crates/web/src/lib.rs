@@ -16,31 +16,51 @@ mod harden;
 pub mod limits;
 pub mod markdown;
 mod panel;
+mod people;
 mod problem;
+mod routes;
 mod state;
 pub mod time;
 mod worker_link;
 
-use axum::{Router, middleware, routing::get};
+use axum::{Router, middleware};
+use http::Method;
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
-pub(crate) use api::{dollars, encode, file_path, hold_page, last_event_id, statuses};
-pub use auth::{fresh_secret, hash_token, password_hash};
+pub(crate) use api::{
+    audit_exec, audit_page, dollars, encode, file_path, give_share, hold_page, last_event_id, statuses,
+    take_share,
+};
+pub use auth::{OverTls, fresh_secret, hash_token, password_hash};
 pub use panel::INVITATION;
 pub use problem::Problem;
+use routes::{Routes, get};
 pub use state::WebState;
 
-/// Everything that Holdpoint serves over HTTP but the gateway.
-pub fn router(state: WebState) -> Router {
-    Router::new()
+fn all() -> Routes {
+    Routes::new()
         .merge(api::routes())
         .merge(panel::routes())
         .route("/worker/link", get(worker_link::worker_link))
         .route("/assets/{hash}/{name}", get(assets::asset))
+}
+
+/// Every method and address that the router answers, as it was written: `/v1/holds/{id}`.
+#[must_use]
+pub fn routes() -> Vec<(Method, &'static str)> {
+    all().into_parts().1
+}
+
+/// Everything that Holdpoint serves over HTTP but the gateway.
+pub fn router(state: WebState) -> Router {
+    let headers = middleware::from_fn_with_state(state.clone(), harden::headers);
+    all()
+        .into_parts()
+        .0
         .fallback(harden::fallback)
         .method_not_allowed_fallback(harden::wrong_method)
         .layer(CompressionLayer::new())
-        .layer(middleware::from_fn(harden::headers))
+        .layer(headers)
         .layer(CatchPanicLayer::custom(harden::panicked))
         .with_state(state)
 }

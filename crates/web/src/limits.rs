@@ -100,3 +100,30 @@ pub const LOG_LINES: usize = 500;
 
 /// Lines of a log at most.
 pub const MAX_LOG_LINES: usize = 20_000;
+
+/// How often whoever holds a stream open is looked at again, beside whenever something was changed: tokens and
+/// sessions end by themselves. Milliseconds.
+pub const ACCESS_POLL_MS: u64 = 30_000;
+
+/// How often it is noted that a token or session is used: a write for every request would be a waste.
+/// Milliseconds.
+pub const USED_EVERY_MS: i64 = 5 * 60 * 1000;
+
+/// Characters of what a browser says that it is.
+pub const BROWSER_CHARS: usize = 300;
+
+/// How long a token is good where nothing is said. Milliseconds.
+pub const TOKEN_MS: i64 = 90 * 24 * 3600 * 1000;
+
+/// How long a link that lets somebody in can be used. Milliseconds.
+pub const LINK_MS: i64 = 24 * 3600 * 1000;
+
+/// The longest name of a user or a token, in characters.
+pub const MAX_NAME_CHARS: usize = 60;
+
+/// Failed sign-ins that the audit log takes in a minute: it is never shortened, and anybody can fail. The
+/// server's log has all of them.
+pub const AUDITED_FAILURES: u32 = 60;
+
+/// Characters of a command in the audit log; the conversation's own log has all of it.
+pub const AUDITED_COMMAND_CHARS: usize = 500;

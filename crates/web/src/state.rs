@@ -9,6 +9,7 @@ use std::{
 use holdpoint_control::Control;
 use holdpoint_model::UnixMs;
 use holdpoint_store::Store;
+use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,7 @@ pub struct WebState {
     pub closing: CancellationToken,
     /// Wall-clock milliseconds.
     pub now: fn() -> UnixMs,
+    pub(crate) proxies: Arc<[IpNet]>,
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) hashing: Arc<Semaphore>,
 }
@@ -47,6 +49,7 @@ impl WebState {
             version: env!("CARGO_PKG_VERSION").into(),
             closing: CancellationToken::new(),
             now: system_now,
+            proxies: Arc::from([]),
             throttle: Arc::default(),
             hashing: Arc::new(Semaphore::new(limits::HASHES_AT_ONCE)),
         }
@@ -56,6 +59,13 @@ impl WebState {
     #[must_use]
     pub fn closing(mut self, closing: CancellationToken) -> Self {
         self.closing = closing;
+        self
+    }
+
+    /// What proxies at these addresses say of a request (`X-Forwarded-For`, `X-Forwarded-Proto`) is believed.
+    #[must_use]
+    pub fn proxies(mut self, proxies: Vec<IpNet>) -> Self {
+        self.proxies = proxies.into();
         self
     }
 

@@ -3,6 +3,7 @@
 mod answer;
 mod ask;
 mod attach;
+mod audit;
 mod backup;
 mod cassette;
 mod claude_cli;
@@ -33,6 +34,7 @@ mod table;
 mod tests;
 mod token;
 mod up;
+mod user;
 
 use std::path::PathBuf;
 
@@ -136,6 +138,11 @@ pub enum Command {
     /// Make, list and revoke tokens; make sign-in links
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// List, make and change users; let them in no longer
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Show what was done about who may do what
+    Audit(audit::AuditArgs),
     /// Check the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -244,6 +251,8 @@ pub async fn run(cli: Cli, environment: Environment) -> anyhow::Result<()> {
         Command::Retention(args) => retention::run(args, context).await,
         Command::Rehearse(args) => rehearse::run(args, context).await,
         Command::Token(command) => token::run(command, context).await,
+        Command::User(command) => user::run(command, context).await,
+        Command::Audit(args) => audit::run(args, context).await,
         Command::Config(command) => config::run(&command, context),
         Command::Notify(command) => notify::run(command, context).await,
         Command::Cli(command) => claude_cli::run(command, context).await,

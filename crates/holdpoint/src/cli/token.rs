@@ -2,7 +2,7 @@
 //! whether the control plane runs or not.
 
 use clap::{Args, Subcommand};
-use holdpoint_model::Role;
+use holdpoint_model::{Keep, Role, Scopes, TokenScope};
 use serde_json::json;
 
 use crate::{
@@ -14,7 +14,8 @@ use crate::{
     config::Overrides,
     failure::{Exit, Failure},
     render::{clean, one_line, time},
-    serve, term,
+    serve::{self, TokenWish},
+    term,
 };
 
 /// Subcommands of `token`.
@@ -47,6 +48,13 @@ pub struct CreateArgs {
     /// What they may do: admin, operator, approver, asker, viewer
     #[arg(long, default_value = "operator")]
     pub role: Role,
+    /// What it may be used for: start, decide, operate, admin; may be given more than once, and reading is always
+    /// among them [default: all that the role may]
+    #[arg(long, value_name = "SCOPE")]
+    pub scope: Vec<TokenScope>,
+    /// How long it is good, as in 30d, or forever
+    #[arg(long, value_name = "TIME", default_value = "90d")]
+    pub expires: Keep,
 }
 
 /// Carries it out.
@@ -57,7 +65,10 @@ pub(super) async fn run(command: TokenCommand, context: &Context) -> anyhow::Res
     context.data.create()?;
     let (key, value) = match command {
         TokenCommand::Create(args) => {
-            ("token", serve::create_token(&context.data, &args.name, args.role).await?)
+            let scopes = (!args.scope.is_empty()).then(|| Scopes::of(args.scope));
+            let expires = Some(args.expires);
+            let wish = TokenWish { name: args.name, role: args.role, scopes, expires };
+            ("token", serve::create_token(&context.data, wish).await?)
         }
         TokenCommand::List => return list(context).await,
         TokenCommand::Revoke(args) => return revoke(&args.which, context).await,
@@ -83,14 +94,16 @@ async fn list(context: &Context) -> anyhow::Result<()> {
         return Ok(term::line("→ holdpoint token create --name NAME")?);
     }
     let now = time::now();
-    let mut table = Table::new(&["id", "name", "user", "role", "made", "expires"]);
+    let mut table = Table::new(&["id", "name", "user", "role", "may", "made", "used", "expires"]);
     for token in &all {
         table.row([
             short(&token.id).to_owned(),
             one_line(&token.name, 40),
             one_line(&token.user, 40),
             clean(&token.role),
+            one_line(&token.scopes.join(" "), 40),
             time::ago(token.created_at, now),
+            token.used_at.map_or_else(|| "never".to_owned(), |at| time::ago(Some(at), now)),
             time::until(token.expires_at, now),
         ]);
     }

@@ -154,6 +154,14 @@ impl Api {
         self.json(self.request(Method::POST, path).timeout(ANSWER_WITHIN).json(body)).await
     }
 
+    /// PATCH of JSON, as JSON.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or refuses.
+    pub async fn patch(&self, path: &str, body: &Value) -> Result<Value, ApiError> {
+        self.json(self.request(Method::PATCH, path).timeout(ANSWER_WITHIN).json(body)).await
+    }
+
     /// As [`Self::post`], and may be sent again with the same key without happening twice.
     ///
     /// # Errors

@@ -207,12 +207,36 @@ pub struct TokenItem {
     pub user: String,
     /// What they may do.
     pub role: String,
+    /// What the token may be used for, as far as they may.
+    pub scopes: Vec<String>,
     /// When it was made.
     #[serde(deserialize_with = "time", serialize_with = "rfc3339")]
     pub created_at: Option<UnixMs>,
     /// Until when it is good; for ever where absent.
     #[serde(deserialize_with = "time", serialize_with = "rfc3339")]
     pub expires_at: Option<UnixMs>,
+    /// When it was used last.
+    #[serde(deserialize_with = "time", serialize_with = "rfc3339")]
+    pub used_at: Option<UnixMs>,
+}
+
+/// A person or service that signs in.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct UserItem {
+    /// Their id.
+    pub id: String,
+    /// What they are called.
+    pub name: String,
+    /// What they may do.
+    pub role: String,
+    /// Whether they are let in.
+    pub active: bool,
+    /// Whether they can sign in to the panel.
+    pub has_password: bool,
+    /// When they were created.
+    #[serde(deserialize_with = "time", serialize_with = "rfc3339")]
+    pub created_at: Option<UnixMs>,
 }
 
 impl TokenItem {

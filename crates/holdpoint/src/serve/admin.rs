@@ -8,12 +8,12 @@ use std::{
 };
 
 use anyhow::Context as _;
-use holdpoint_model::{Role, UnixMs};
+use holdpoint_model::UnixMs;
 use holdpoint_store::{Store, TokenId};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{now, open, people};
+use super::{now, open, people, people::TokenWish};
 use crate::{
     client::{
         between,
@@ -34,14 +34,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// When the name is taken by a user of another role, or nothing can be written.
-pub async fn create_token(data: &DataDir, name: &str, role: Role) -> anyhow::Result<String> {
-    anyhow::ensure!(!name.trim().is_empty(), "a token needs a name: --name NAME");
+pub async fn create_token(data: &DataDir, wish: TokenWish) -> anyhow::Result<String> {
+    anyhow::ensure!(!wish.name.trim().is_empty(), "a token needs a name: --name NAME");
     match running(data).await? {
         Some(control) => {
-            let body = json!({"name": name, "role": role});
+            let TokenWish { name, role, scopes, expires } = wish;
+            let body = json!({ "name": name, "role": role, "scopes": scopes, "expires": expires });
             text(&ask(&control, Method::POST, "/v1/tokens", Some(body)).await?, "token")
         }
-        None => by_itself(data, async |store| people::make_token(store, name, role).await).await,
+        None => by_itself(data, async |store| people::make_token(store, wish, now()).await).await,
     }
 }
 
@@ -68,7 +69,8 @@ pub async fn revoke_token(data: &DataDir, id: &str) -> anyhow::Result<()> {
         }
         None => {
             let id: TokenId = id.parse().context("a token's id")?;
-            let there_was = by_itself(data, async |store| Ok(store.delete_token(id).await?)).await?;
+            let there_was =
+                by_itself(data, async |store| Ok(store.delete_token(id, people::terminal()).await?)).await?;
             anyhow::ensure!(there_was, Failure::new(format!("there is no token {id}")).exit(Exit::NotFound));
             Ok(())
         }
@@ -154,6 +156,11 @@ pub(super) fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
 mod tests {
     use super::*;
     use crate::env::Environment;
+    use holdpoint_model::Role;
+
+    fn wish(name: &str, role: Role) -> TokenWish {
+        TokenWish { name: name.into(), role, scopes: None, expires: None }
+    }
 
     #[tokio::test]
     async fn a_control_plane_that_starts_is_waited_for() {
@@ -185,7 +192,7 @@ mod tests {
     async fn tokens_are_made_listed_and_taken_back_without_a_control_plane() {
         let dir = tempfile::tempdir().expect("dir");
         let data = DataDir::locate(Some(dir.path()), &Environment::default()).expect("data");
-        create_token(&data, "ci", Role::Asker).await.expect("made");
+        create_token(&data, wish("ci", Role::Asker)).await.expect("made");
         let all = list_tokens(&data).await.expect("list");
         assert_eq!((all.len(), all[0].name.as_str(), all[0].role.as_str()), (1, "ci", "asker"));
         revoke_token(&data, &all[0].id).await.expect("revoked");
@@ -197,14 +204,14 @@ mod tests {
     async fn the_terminals_token_is_new_at_each_start_and_older_ones_go() {
         let dir = tempfile::tempdir().expect("dir");
         let data = DataDir::locate(Some(dir.path()), &Environment::default()).expect("data");
-        create_token(&data, crate::client::types::OPERATOR, Role::Admin).await.expect("a person's own");
+        create_token(&data, wish(crate::client::types::OPERATOR, Role::Admin)).await.expect("a person's own");
         let store = open(&data).await.expect("store");
         let (first, older) = people::terminal_token(&store).await.expect("first");
         assert_eq!(older, []);
         let (second, older) = people::terminal_token(&store).await.expect("second");
         assert_ne!(first, second);
         for id in older {
-            assert!(store.delete_token(id).await.expect("deleted"));
+            assert!(store.delete_token(id, people::terminal()).await.expect("deleted"));
         }
         let good = async |token: &str| {
             let hash = holdpoint_web::hash_token(token);

@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use admin::{create_link, create_token, list_tokens, revoke_token};
+pub use people::TokenWish;
 pub use place::ways_back;
 pub use sessions::Isolation;
 
@@ -135,7 +136,7 @@ pub async fn run(plan: Plan, stop: CancellationToken, ready: impl FnOnce(&Runnin
         token,
     })?;
     for token in older {
-        store.delete_token(token).await?;
+        store.delete_token(token, people::terminal()).await?;
     }
     let first_link = people::first_link(&store, &public, now()).await?;
     let adopted = store.needing_attention().await?.len();

@@ -1,8 +1,8 @@
 //! Who may come in at the first start: the operator at the terminal, and the first admin by a link.
 
-use holdpoint_model::{Role, UnixMs};
-use holdpoint_store::{NewToken, Store, TokenId};
-use holdpoint_web::{fresh_secret, hash_token};
+use holdpoint_model::{Actor, Channel, Keep, Role, Scopes, UnixMs};
+use holdpoint_store::{By, NewToken, Store, TokenId, User, UserChange};
+use holdpoint_web::{fresh_secret, hash_token, limits};
 
 use crate::client::types::{OPERATOR, TERMINAL, TokenItem};
 
@@ -17,12 +17,19 @@ pub(super) const LINK_MS: UnixMs = 24 * 3600 * 1000;
 /// may have been sent to whoever listens at its address now. A terminal that follows a conversation
 /// reads the new one when it connects again.
 pub(super) async fn terminal_token(store: &Store) -> anyhow::Result<(String, Vec<TokenId>)> {
-    let older = match store.user_by_name(OPERATOR).await? {
-        Some(user) => store.tokens(user.id).await?,
-        None => Vec::new(),
+    let user = match store.user_by_name(OPERATOR).await? {
+        // Whoever has the machine comes in, whatever was done about people.
+        Some(user) if user.role != Role::Admin || !user.is_active() => {
+            let change = UserChange { role: Some(Role::Admin), active: Some(true), ..UserChange::default() };
+            store.change_user(user.id, change, terminal()).await?
+        }
+        Some(user) => user,
+        None => store.create_user(OPERATOR, Role::Admin, None).await?,
     };
+    let older = store.tokens(user.id).await?;
     let older = older.into_iter().filter(|token| token.name == TERMINAL).map(|token| token.id).collect();
-    Ok((new_token(store, OPERATOR, TERMINAL, Role::Admin).await?, older))
+    let token = new_token(store, &user, TERMINAL, Scopes::all(), None).await?;
+    Ok((token, older))
 }
 
 /// Every token, by user.
@@ -34,20 +41,37 @@ pub(super) async fn list_tokens(store: &Store) -> anyhow::Result<Vec<TokenItem>>
             name: token.name,
             user: user.name.clone(),
             role: user.role.to_string(),
+            scopes: token.scopes.to_string().split(' ').map(str::to_owned).collect(),
             created_at: Some(token.created_at),
             expires_at: token.expires_at,
+            used_at: token.used_at,
         }));
     }
     Ok(all)
 }
 
-/// A token for a user of this name, who is made if there is none.
-pub(super) async fn make_token(store: &Store, name: &str, role: Role) -> anyhow::Result<String> {
-    new_token(store, name, name, role).await
+/// A token to make, for a user of a name, who is made if there is none.
+#[derive(Clone, Debug)]
+pub struct TokenWish {
+    /// Whose it is, and what it is called.
+    pub name: String,
+    /// What they may do.
+    pub role: Role,
+    /// What it may be used for; all that the role may where None.
+    pub scopes: Option<Scopes>,
+    /// How long it is good; [`limits::TOKEN_MS`] where None.
+    pub expires: Option<Keep>,
 }
 
-async fn new_token(store: &Store, name: &str, called: &str, role: Role) -> anyhow::Result<String> {
-    let user = match store.user_by_name(name).await? {
+/// The terminal of this machine, while nothing else has the database.
+pub(super) fn terminal() -> By {
+    Actor { user: None, name: TERMINAL.to_owned(), channel: Channel::Terminal }.into()
+}
+
+/// A token for a user of this name, who is made if there is none.
+pub(super) async fn make_token(store: &Store, wish: TokenWish, now: UnixMs) -> anyhow::Result<String> {
+    let TokenWish { name, role, scopes, expires } = wish;
+    let user = match store.user_by_name(&name).await? {
         Some(user) if user.role != role => {
             anyhow::bail!(
                 "{name} is there already, as {}: use another name, or --role {}",
@@ -56,17 +80,30 @@ async fn new_token(store: &Store, name: &str, called: &str, role: Role) -> anyho
             )
         }
         Some(user) => user,
-        None => store.create_user(name, role, None).await?,
+        None => store.add_user(&name, role, None, terminal()).await?,
     };
+    let scopes = scopes.unwrap_or_else(|| role.scopes());
+    if let Some(scope) = scopes.beyond(&role.scopes()).first() {
+        anyhow::bail!("{name} is {role}: a token of theirs cannot have the scope `{scope}`");
+    }
+    let expires_at = match expires {
+        None => Some(now + limits::TOKEN_MS),
+        Some(Keep::Forever) => None,
+        Some(keep) => Some(now.saturating_add(keep.ms())),
+    };
+    new_token(store, &user, &name, scopes, expires_at).await
+}
+
+async fn new_token(
+    store: &Store,
+    user: &User,
+    name: &str,
+    scopes: Scopes,
+    expires_at: Option<UnixMs>,
+) -> anyhow::Result<String> {
     let token = fresh_secret()?;
-    store
-        .create_token(NewToken {
-            user: user.id,
-            name: called.to_owned(),
-            hash: hash_token(&token),
-            expires_at: None,
-        })
-        .await?;
+    let new = NewToken { user: user.id, name: name.to_owned(), hash: hash_token(&token), scopes, expires_at };
+    store.create_token(new, terminal()).await?;
     Ok(token)
 }
 

@@ -91,6 +91,7 @@ async fn filters_and_pages_agree_with_a_walk_over_all() {
                 for text in texts {
                     let filter = ListFilter {
                         owner,
+                        only_for: None,
                         statuses: statuses.to_vec(),
                         agent: agent.map(str::to_owned),
                         text: (!text.is_empty()).then(|| text.to_owned()),

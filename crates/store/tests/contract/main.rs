@@ -2,6 +2,7 @@
 //!
 //! One module a subject. `migrations`, `opening` and `disk` are about a data file and belong to SQLite alone.
 
+mod access;
 mod batches;
 mod budget;
 mod crash;

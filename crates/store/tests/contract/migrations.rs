@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use holdpoint_model::{Command, ExecutionId, Role};
-use holdpoint_store::{NewToken, Store};
+use holdpoint_model::{Command, ExecutionId, Role, Scopes, Share};
+use holdpoint_store::{NewSession, NewToken, Store};
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _, SqliteConnection};
@@ -67,9 +67,13 @@ async fn full(bench: &Bench) -> [ExecutionId; 2] {
     store.complete_call(call, completed_call(9)).await.expect("complete");
     store.mark_delivered(call, 1).await.expect("delivered");
     let ada = store.create_user("ada", Role::Admin, Some("$argon2id$x".into())).await.expect("user");
-    let token = NewToken { user: ada.id, name: "ci".into(), hash: [1; 32], expires_at: None };
-    store.create_token(token).await.expect("token");
-    store.create_session(ada.id, [2; 32], START + 1_000).await.expect("session");
+    let token =
+        NewToken { user: ada.id, name: "ci".into(), hash: [1; 32], scopes: Scopes::all(), expires_at: None };
+    store.create_token(token, person("ada").into()).await.expect("token");
+    let session =
+        NewSession { user: ada.id, hash: [2; 32], expires_at: START + 1_000, browser: "Lynx".into() };
+    store.create_session(session, person("ada").into()).await.expect("session");
+    store.set_share(asking, ada.id, Share::Answer, person("grace").into()).await.expect("share");
     store.create_link([3; 32], "sign in", START + 1_000).await.expect("link");
     store.set_setting("theme", "dark").await.expect("setting");
     [asking, over]
@@ -111,8 +115,14 @@ async fn a_file_of_every_older_version_is_brought_up_to_date() {
         let ada = store.user_by_name("ada").await.expect("read");
         assert_eq!(ada.is_some(), version >= 2, "people came with version 2");
         if let Some(ada) = ada {
-            assert_eq!(store.principal_by_token([1; 32]).await.expect("read"), Some(ada.clone()));
-            assert_eq!(store.principal_by_session([2; 32], START).await.expect("read"), Some(ada));
+            assert_eq!(
+                store.principal_by_token([1; 32]).await.expect("read").map(|found| found.user),
+                Some(ada.clone())
+            );
+            assert_eq!(
+                store.principal_by_session([2; 32], START).await.expect("read").map(|found| found.user),
+                Some(ada)
+            );
             assert_eq!(store.setting("theme").await.expect("read").as_deref(), Some("dark"));
         }
         let mut migrated = Bench { store, clock: bench.clock.clone(), folder };

@@ -1,7 +1,7 @@
 //! Users, their roles and passwords, tokens, sessions and links.
 
-use holdpoint_model::{Role, UserId};
-use holdpoint_store::{LinkUse, NewToken, SecretHash, StoreError, User};
+use holdpoint_model::{Role, Scopes, UserId};
+use holdpoint_store::{By, LinkUse, NewSession, NewToken, SecretHash, StoreError, User};
 use rstest::rstest;
 use sha2::{Digest as _, Sha256};
 
@@ -9,6 +9,14 @@ use crate::support::*;
 
 fn hash(secret: &str) -> SecretHash {
     Sha256::digest(secret).into()
+}
+
+fn by() -> By {
+    person("root").into()
+}
+
+fn browser(user: UserId, hash: SecretHash, expires_at: i64) -> NewSession {
+    NewSession { user, hash, expires_at, browser: "Lynx".into() }
 }
 
 async fn user(bench: &Bench, name: &str) -> User {
@@ -65,20 +73,32 @@ async fn a_new_password_ends_every_session_and_no_token() {
     let bench = Bench::new().await;
     let (ada, grace) = (user(&bench, "ada").await, user(&bench, "grace").await);
     for (whose, session) in [(&ada, "a1"), (&ada, "a2"), (&grace, "g1")] {
-        bench.store.create_session(whose.id, hash(session), START + 1_000).await.expect("session");
+        bench
+            .store
+            .create_session(browser(whose.id, hash(session), START + 1_000), by())
+            .await
+            .expect("session");
     }
-    let token = NewToken { user: ada.id, name: "ci".into(), hash: hash("token"), expires_at: None };
-    bench.store.create_token(token).await.expect("token");
-    bench.store.set_password(ada.id, Some("$argon2id$new".into())).await.expect("password");
-    let by_session =
-        async |session| bench.store.principal_by_session(hash(session), START).await.expect("read");
+    let token = NewToken {
+        user: ada.id,
+        name: "ci".into(),
+        hash: hash("token"),
+        scopes: Scopes::all(),
+        expires_at: None,
+    };
+    bench.store.create_token(token, by()).await.expect("token");
+    bench.store.set_password(ada.id, Some("$argon2id$new".into()), by()).await.expect("password");
+    let by_session = async |session| {
+        bench.store.principal_by_session(hash(session), START).await.expect("read").map(|found| found.user)
+    };
     assert_eq!((by_session("a1").await, by_session("a2").await), (None, None));
     assert_eq!(by_session("g1").await, Some(grace));
-    let by_token = bench.store.principal_by_token(hash("token")).await.expect("read").expect("still good");
+    let by_token =
+        bench.store.principal_by_token(hash("token")).await.expect("read").expect("still good").user;
     assert_eq!(by_token.password_hash.as_deref(), Some("$argon2id$new"));
-    bench.store.set_password(ada.id, None).await.expect("password");
+    bench.store.set_password(ada.id, None, by()).await.expect("password");
     assert_eq!(bench.store.user(ada.id).await.expect("read"), Some(ada));
-    let nobody = bench.store.set_password(UserId(fresh()), None).await;
+    let nobody = bench.store.set_password(UserId(fresh()), None, by()).await;
     assert!(matches!(nobody, Err(StoreError::Missing { what: "user" })), "{nobody:?}");
 }
 
@@ -89,21 +109,35 @@ async fn tokens_are_listed_used_and_taken_back() {
     let mut made = Vec::new();
     for name in ["first", "second"] {
         bench.clock.advance(1);
-        let token = NewToken { user: ada.id, name: name.into(), hash: hash(name), expires_at: None };
-        made.insert(0, bench.store.create_token(token).await.expect("token"));
+        let token = NewToken {
+            user: ada.id,
+            name: name.into(),
+            hash: hash(name),
+            scopes: Scopes::all(),
+            expires_at: None,
+        };
+        made.insert(0, bench.store.create_token(token, by()).await.expect("token"));
     }
     bench.reopen().await;
     assert_eq!(bench.store.tokens(ada.id).await.expect("tokens"), made, "newest first");
     assert_eq!(bench.store.tokens(grace.id).await.expect("tokens"), []);
-    let by_token = async |token| bench.store.principal_by_token(hash(token)).await.expect("read");
+    let by_token = async |token| {
+        bench.store.principal_by_token(hash(token)).await.expect("read").map(|found| found.user)
+    };
     assert_eq!(by_token("first").await, Some(ada.clone()));
     assert_eq!(by_token("never made").await, None);
-    assert!(bench.store.delete_token(made[1].id).await.expect("delete"));
-    assert!(!bench.store.delete_token(made[1].id).await.expect("delete"), "once");
+    assert!(bench.store.delete_token(made[1].id, by()).await.expect("delete"));
+    assert!(!bench.store.delete_token(made[1].id, by()).await.expect("delete"), "once");
     assert_eq!(by_token("first").await, None);
     assert_eq!(by_token("second").await, Some(ada));
-    let stray = NewToken { user: UserId(fresh()), name: "x".into(), hash: hash("x"), expires_at: None };
-    let stray = bench.store.create_token(stray).await;
+    let stray = NewToken {
+        user: UserId(fresh()),
+        name: "x".into(),
+        hash: hash("x"),
+        scopes: Scopes::all(),
+        expires_at: None,
+    };
+    let stray = bench.store.create_token(stray, by()).await;
     assert!(matches!(stray, Err(StoreError::Missing { what: "user" })), "{stray:?}");
 }
 
@@ -117,9 +151,15 @@ async fn everything_that_signs_in_expires(#[case] from_end: i64, #[case] good: b
     let bench = Bench::new().await;
     let ada = user(&bench, "ada").await;
     let end = START + 60_000;
-    let token = NewToken { user: ada.id, name: "x".into(), hash: hash("token"), expires_at: Some(end) };
-    bench.store.create_token(token).await.expect("token");
-    bench.store.create_session(ada.id, hash("session"), end).await.expect("session");
+    let token = NewToken {
+        user: ada.id,
+        name: "x".into(),
+        hash: hash("token"),
+        scopes: Scopes::all(),
+        expires_at: Some(end),
+    };
+    bench.store.create_token(token, by()).await.expect("token");
+    bench.store.create_session(browser(ada.id, hash("session"), end), by()).await.expect("session");
     bench.store.create_link(hash("link"), "sign in", end).await.expect("link");
     let now = end + from_end;
     bench.clock.set(now);
@@ -137,11 +177,11 @@ async fn everything_that_signs_in_expires(#[case] from_end: i64, #[case] good: b
 async fn a_session_ends_when_it_is_told_to() {
     let bench = Bench::new().await;
     let ada = user(&bench, "ada").await;
-    bench.store.create_session(ada.id, hash("s"), START + 1_000).await.expect("session");
-    assert!(bench.store.delete_session(hash("s")).await.expect("delete"));
-    assert!(!bench.store.delete_session(hash("s")).await.expect("delete"));
+    bench.store.create_session(browser(ada.id, hash("s"), START + 1_000), by()).await.expect("session");
+    assert!(bench.store.delete_session(hash("s"), by()).await.expect("delete"));
+    assert!(!bench.store.delete_session(hash("s"), by()).await.expect("delete"));
     assert_eq!(bench.store.principal_by_session(hash("s"), START).await.expect("read"), None);
-    let stray = bench.store.create_session(UserId(fresh()), hash("x"), START + 1_000).await;
+    let stray = bench.store.create_session(browser(UserId(fresh()), hash("x"), START + 1_000), by()).await;
     assert!(matches!(stray, Err(StoreError::Missing { what: "user" })), "{stray:?}");
 }
 
@@ -187,10 +227,16 @@ async fn no_secret_is_in_the_files() {
     let ada = user(&bench, "ada").await;
     let secrets = ["hp_token_7f3a9c", "session-cookie-51be02", "one-time-link-e88d14"];
     let [token, session, link] = secrets.map(hash);
-    let token = NewToken { user: ada.id, name: "laptop".into(), hash: token, expires_at: None };
+    let token = NewToken {
+        user: ada.id,
+        name: "laptop".into(),
+        hash: token,
+        scopes: Scopes::all(),
+        expires_at: None,
+    };
     let shown = format!("{token:?} {ada:?}");
-    bench.store.create_token(token).await.expect("token");
-    bench.store.create_session(ada.id, session, START + 1_000).await.expect("session");
+    bench.store.create_token(token, by()).await.expect("token");
+    bench.store.create_session(browser(ada.id, session, START + 1_000), by()).await.expect("session");
     bench.store.create_link(link, "a purpose", START + 1_000).await.expect("link");
     assert!(!shown.contains("hash: ["), "not in what is printed either: {shown}");
     // With the write-ahead log beside it, and once it is folded in.

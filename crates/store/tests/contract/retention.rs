@@ -2,8 +2,8 @@
 
 use futures::FutureExt as _;
 use holdpoint_model::{
-    Actor, AgentDef, Command, Digest, ExecutionId, HumanDuration, Keep, KeepRules, KeepSource, Refusal,
-    command::Gone,
+    Actor, AgentDef, Command, Digest, ExecutionId, HumanDuration, Keep, KeepRules, KeepSource, Refusal, Role,
+    Share, command::Gone,
 };
 use holdpoint_store::{
     ApplyError, CreateOutcome, Deletable, Deleting, Deletion, Idempotency, Place, Store, StoreError,
@@ -47,6 +47,8 @@ async fn full(store: &Store, title: &str) -> ExecutionId {
     store.complete_call(call, completed_call(9)).await.expect("complete");
     store.mark_delivered(call, 1).await.expect("delivered");
     store.spread_notices(&["hook".into()], true, 100).await.expect("spread");
+    let lin = store.create_user(&format!("lin of {title}"), Role::Asker, None).await.expect("user");
+    store.set_share(id, lin.id, Share::Look, person("ada").into()).await.expect("share");
     end(store, id).await;
     id
 }
@@ -116,6 +118,7 @@ async fn everything_of_one_goes_and_nothing_of_the_others() {
     let of_one: Vec<&str> = before.iter().filter(|row| row.2 > 0).map(|row| row.0.as_str()).collect();
     let tables = [
         "aggregates",
+        "audit",
         "call_deliveries",
         "deliveries",
         "events",
@@ -124,6 +127,7 @@ async fn everything_of_one_goes_and_nothing_of_the_others() {
         "idempotency",
         "model_calls",
         "notices",
+        "shares",
         "side_log",
     ];
     assert_eq!(of_one, tables, "the test has something of it in every table that can know it");
@@ -134,6 +138,12 @@ async fn everything_of_one_goes_and_nothing_of_the_others() {
     for ((table, all, of_it), (_, all_after, of_it_after)) in before.iter().zip(&after) {
         if table == "deletions" {
             assert_eq!((*all_after, *of_it_after), (all + 1, 1), "what is left to be known");
+        } else if table == "audit" {
+            assert_eq!(
+                (all_after, of_it_after),
+                (all, of_it),
+                "it says who was given what, and nothing of it"
+            );
         } else {
             assert_eq!((*all_after, *of_it_after), (all - of_it, 0), "rows in {table}");
         }

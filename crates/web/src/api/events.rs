@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    auth::{Act, Caller, execution},
+    auth::{Act, Caller, execution_as, revoked},
     body::{Path, Query},
     feed::{Fed, Feed},
     limits,
@@ -46,13 +46,15 @@ pub(super) async fn events(
     Query(params): Query<Params>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let id = execution(&state, &caller, &id, Act::See).await?.id;
+    let (execution, standing) = execution_as(&state, &caller, &id, Act::See).await?;
+    let id = execution.id;
     if wants_json(&headers) {
         return page(&state, id, &params).await;
     }
     let after = last_event_id(&headers).unwrap_or(params.after);
     let feed = Feed::new(&state, id, after, params.deltas == 1);
-    Ok(Sse::new(stream_of(feed))
+    let over = revoked(state, caller, Some((id, standing)));
+    Ok(Sse::new(stream_of(feed).take_until(over))
         .keep_alive(KeepAlive::new().interval(Duration::from_secs(limits::KEEP_ALIVE_S)))
         .into_response())
 }

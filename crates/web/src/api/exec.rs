@@ -6,14 +6,16 @@
 
 use axum::{body::Body, extract::State, response::Response};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use holdpoint_control::{ExecBounds, Executing, NewExec, Piece};
+use holdpoint_model::ExecutionId;
+use holdpoint_store::{Deed, Entry};
 use http::{HeaderValue, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    auth::{Act, Caller, execution},
+    auth::{Act, Caller, execution_as, revoked},
     body::{Json, Path},
     limits,
     problem::Problem,
@@ -40,7 +42,8 @@ pub(super) async fn exec(
     Json(request): Json<Request>,
 ) -> Result<Response, Problem> {
     caller.check_look_inside()?;
-    let id = execution(&state, &caller, &id, Act::See).await?.id;
+    let (execution, standing) = execution_as(&state, &caller, &id, Act::See).await?;
+    let id = execution.id;
     let stdin = match (request.stdin, request.stdin_base64) {
         (Some(_), Some(_)) => return Err(Problem::invalid("either `stdin` or `stdin_base64`, not both")),
         (None, Some(encoded)) => Some(
@@ -55,15 +58,29 @@ pub(super) async fn exec(
         time: std::time::Duration::from_secs(limits::EXEC_S),
     };
     let new = NewExec { command: request.command, stdin, by: caller.actor(), bounds };
+    audit_exec(&state, &caller, id, &new.command).await?;
     let executing = state.control.exec(id, new).await?;
     let lines = stream::unfold(executing, |mut executing: Executing| async move {
         let line = format!("{}\n", line(executing.next().await?));
         Some((Ok::<_, std::convert::Infallible>(line), executing))
-    });
+    })
+    .take_until(revoked(state, caller, Some((id, standing))));
     let mut response = Response::new(Body::from_stream(lines));
     let media = HeaderValue::from_static("application/x-ndjson");
     response.headers_mut().insert(header::CONTENT_TYPE, media);
     Ok(response)
+}
+
+/// Notes who is about to run what beside a session.
+pub(crate) async fn audit_exec(
+    state: &WebState,
+    caller: &Caller,
+    id: ExecutionId,
+    command: &[String],
+) -> Result<(), Problem> {
+    let detail: String = command.join(" ").chars().take(limits::AUDITED_COMMAND_CHARS).collect();
+    let entry = Entry::new(Deed::Exec, detail).about(id);
+    Ok(state.store().audit(caller.by(), entry).await?)
 }
 
 fn line(piece: Piece) -> Value {

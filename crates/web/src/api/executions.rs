@@ -27,7 +27,8 @@ pub(super) async fn executions(
     Query(params): Query<Params>,
 ) -> Result<Json<Value>, Problem> {
     let filter = ListFilter {
-        owner: caller.sees_only(),
+        owner: None,
+        only_for: caller.sees_only(),
         statuses: statuses(params.status.as_deref().unwrap_or_default()).map_err(Problem::invalid)?,
         agent: params.agent,
         text: params.q,

@@ -5,7 +5,7 @@
 //! `next` of the one before it leaves out and repeats nothing that stayed in the list.
 
 use axum::{Json, extract::State};
-use holdpoint_model::{HoldId, UnixMs};
+use holdpoint_model::{HoldId, Share, UnixMs};
 use holdpoint_store::{HoldFilter, HoldPhase, HoldRow};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -36,7 +36,8 @@ pub(super) async fn holds(
     let filter = HoldFilter {
         phase: phase(params.status.as_deref().unwrap_or("open")).map_err(Problem::invalid)?,
         execution,
-        owner: caller.sees_only(),
+        owner: None,
+        only_for: caller.sees_only().map(|user| (user, Share::Look)),
     };
     let limit = params.limit.unwrap_or(limits::DEFAULT_PAGE).clamp(1, limits::MAX_PAGE);
     let (rows, next) = hold_page(&state, &filter, params.cursor.as_deref(), limit).await?;

@@ -1,9 +1,13 @@
 //! `GET /v1/me`: who the caller is, and what they may do.
 
 use axum::{Json, extract::State};
+use holdpoint_model::Standing;
 use serde_json::{Value, json};
 
-use crate::{auth::Caller, state::WebState};
+use crate::{
+    auth::{Act, Caller},
+    state::WebState,
+};
 
 pub(super) async fn me(State(_): State<WebState>, caller: Caller) -> Json<Value> {
     Json(json!({
@@ -12,11 +16,11 @@ pub(super) async fn me(State(_): State<WebState>, caller: Caller) -> Json<Value>
         "role": caller.role,
         "channel": caller.channel,
         "may": {
-            "start": caller.role.may_start(),
-            "see_all": caller.role.may_see(false),
-            "decide_all": caller.role.may_decide(false),
-            "steer_all": caller.role.may_steer(false),
-            "administer": caller.role.may_administer(),
+            "start": caller.check_start().is_ok(),
+            "see_all": caller.may(Act::See, Standing::Stranger),
+            "decide_all": caller.may(Act::Decide, Standing::Stranger),
+            "steer_all": caller.may(Act::Steer, Standing::Stranger),
+            "administer": caller.check_administer().is_ok(),
         },
     }))
 }

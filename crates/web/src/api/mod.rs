@@ -1,6 +1,8 @@
 //! The HTTP API, `/v1`. One endpoint, one file. Scripts rely on it: extend, and keep.
 
+mod account;
 mod agents;
+mod audit;
 mod calls;
 mod commands;
 mod decision;
@@ -19,30 +21,34 @@ mod logs;
 mod me;
 mod messages;
 mod retention;
+mod shares;
 mod start;
 mod status;
 mod tokens;
+mod users;
 mod views;
 mod worker;
 mod workers;
 
-use axum::{
-    Router,
-    routing::{delete, get, post},
-};
 use http::StatusCode;
 
+pub(crate) use audit::audit_page;
 pub(crate) use events::last_event_id;
+pub(crate) use exec::audit_exec;
 pub(crate) use executions::statuses;
 pub(crate) use files::{encode, file_path};
 pub(crate) use holds::hold_page;
+pub(crate) use shares::{give_share, take_share};
 pub(crate) use views::dollars;
 
-use crate::{problem::Problem, state::WebState};
+use crate::{
+    problem::Problem,
+    routes::{Routes, delete, get, post},
+};
 
 /// Every endpoint of the API.
-pub(crate) fn routes() -> Router<WebState> {
-    Router::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .route("/health", get(health::health))
         .route("/v1/agents", get(agents::agents))
         .route("/v1/executions", get(executions::executions).post(start::start))
@@ -57,6 +63,8 @@ pub(crate) fn routes() -> Router<WebState> {
         .route("/v1/executions/{id}/fork", post(fork::fork))
         .route("/v1/executions/{id}/files", get(files::list))
         .route("/v1/executions/{id}/files/{*path}", get(files::download))
+        .route("/v1/executions/{id}/shares", get(shares::list).post(shares::share))
+        .route("/v1/executions/{id}/shares/{user}", delete(shares::unshare))
         .route("/v1/executions/{id}/worker", get(worker::worker))
         .route("/v1/executions/{id}/exec", post(exec::exec))
         .route("/v1/executions/{id}/logs/{of}", get(logs::logs))
@@ -71,6 +79,13 @@ pub(crate) fn routes() -> Router<WebState> {
         .route("/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/v1/tokens/{id}", delete(tokens::revoke))
         .route("/v1/links", post(links::create))
+        .route("/v1/users", get(users::list).post(users::create))
+        .route("/v1/users/{id}", get(users::one).patch(users::change))
+        .route("/v1/users/{id}/link", post(users::link))
+        .route("/v1/users/{id}/tokens", get(account::tokens).post(account::make_token))
+        .route("/v1/users/{id}/sessions", get(account::sessions).delete(account::end_sessions))
+        .route("/v1/users/{id}/sessions/{session}", delete(account::end_session))
+        .route("/v1/audit", get(audit::audit))
 }
 
 /// An address that nothing answers at.

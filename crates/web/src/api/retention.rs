@@ -3,7 +3,7 @@
 
 use axum::{Json, extract::State};
 use holdpoint_control::{Due, RetentionError};
-use holdpoint_store::Place;
+use holdpoint_store::{Deed, Entry, Place};
 use http::{StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -55,6 +55,10 @@ pub(super) async fn delete(
     caller.check_operate()?;
     let limit = body.limit.unwrap_or(limits::DEFAULT_PAGE).clamp(1, limits::MAX_PAGE);
     let deleted = state.control.delete_due(&caller.actor(), limit).await?;
+    if !deleted.deletions.is_empty() {
+        let entry = Entry::new(Deed::Deleted, format!("{} by rule", deleted.deletions.len()));
+        state.store().audit(caller.by(), entry).await?;
+    }
     let items: Vec<Value> = deleted.deletions.iter().map(deletions::view).collect();
     Ok(Json(json!({ "items": items, "files_left": deleted.files_left, "more": deleted.more })))
 }

@@ -1,23 +1,21 @@
-//! `POST /v1/tokens`: a token for a script or another person. It is shown this once. `GET` lists what
-//! there is, never the tokens themselves; `DELETE /v1/tokens/{id}` takes one back at once.
+//! `POST /v1/tokens`: a token of the user of that name, who is made if there is none. It is shown this once.
+//! `GET` lists what there is, never the tokens themselves; `DELETE /v1/tokens/{id}` takes one back at once.
+//! For administrators, but that everybody may take back their own.
 
 use axum::{Json, extract::State};
-use holdpoint_model::Role;
-use holdpoint_store::{NewToken, TokenId};
+use holdpoint_model::{Keep, Role, Scopes};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::account::token_view;
 use crate::{
-    auth::{Caller, fresh_secret, hash_token},
+    auth::Caller,
     body,
+    people::{self, TokenWish, checked_name},
     problem::Problem,
     state::WebState,
-    time::rfc3339,
 };
-
-/// The longest name of a user.
-const MAX_NAME_BYTES: usize = 100;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +23,12 @@ pub(super) struct Body {
     name: String,
     #[serde(default = "default_role")]
     role: Role,
+    /// `read`, `start`, `decide`, `operate`, `admin`; all that the role may where absent.
+    #[serde(default)]
+    scopes: Option<Scopes>,
+    /// As in `"90d"`, or `"forever"`.
+    #[serde(default)]
+    expires: Option<Keep>,
 }
 
 fn default_role() -> Role {
@@ -37,10 +41,7 @@ pub(super) async fn create(
     body::Json(body): body::Json<Body>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     caller.check_administer()?;
-    let name = body.name.trim();
-    if name.is_empty() || name.len() > MAX_NAME_BYTES {
-        return Err(Problem::invalid(format!("`name` must have 1 to {} bytes", MAX_NAME_BYTES)));
-    }
+    let name = checked_name(&body.name)?;
     let user = match state.store().user_by_name(name).await? {
         Some(user) if user.role != body.role => {
             return Err(Problem::new(
@@ -51,32 +52,26 @@ pub(super) async fn create(
             ));
         }
         Some(user) => user,
-        None => state.store().create_user(name, body.role, None).await?,
+        None => state.store().add_user(name, body.role, None, caller.by()).await?,
     };
-    let token = fresh_secret().map_err(|error| Problem::internal("make a token", &error))?;
-    let row = state
-        .store()
-        .create_token(NewToken {
-            user: user.id,
-            name: name.to_owned(),
-            hash: hash_token(&token),
-            expires_at: None,
-        })
-        .await?;
-    let answer = json!({"id": row.id, "name": name, "role": user.role, "token": token});
-    Ok((StatusCode::CREATED, Json(answer)))
+    let wish = TokenWish { name: name.to_owned(), scopes: body.scopes, expires: body.expires };
+    let (row, token) = people::make_token(&state, &caller, &user, wish).await?;
+    let mut view = token_view(&row);
+    view["role"] = json!(user.role);
+    view["token"] = json!(token);
+    Ok((StatusCode::CREATED, Json(view)))
 }
 
 pub(super) async fn list(State(state): State<WebState>, caller: Caller) -> Result<Json<Value>, Problem> {
     caller.check_administer()?;
     let mut items = Vec::new();
     for user in state.store().users().await? {
-        items.extend(state.store().tokens(user.id).await?.into_iter().map(|token| {
-            json!({
-                "id": token.id, "name": token.name, "user": user.name, "role": user.role,
-                "created_at": rfc3339(token.created_at), "expires_at": token.expires_at.map(rfc3339),
-            })
-        }));
+        for token in state.store().tokens(user.id).await? {
+            let mut view = token_view(&token);
+            view["user"] = json!(user.name);
+            view["role"] = json!(user.role);
+            items.push(view);
+        }
     }
     Ok(Json(json!({ "items": items })))
 }
@@ -86,10 +81,6 @@ pub(super) async fn revoke(
     caller: Caller,
     body::Path(id): body::Path<String>,
 ) -> Result<StatusCode, Problem> {
-    caller.check_administer()?;
-    let there_was = match id.parse::<TokenId>() {
-        Ok(id) => state.store().delete_token(id).await?,
-        Err(_) => false,
-    };
-    if there_was { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("token")) }
+    people::revoke_token(&state, &caller, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

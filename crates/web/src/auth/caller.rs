@@ -5,12 +5,12 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use axum_extra::extract::CookieJar;
-use holdpoint_model::{Actor, Channel, Role, UserId};
-use holdpoint_store::User;
+use holdpoint_model::{Actor, Channel, Role, Scopes, UserId};
+use holdpoint_store::{By, Credential, Principal};
 use http::{HeaderMap, Method, StatusCode, header, request::Parts};
 
-use super::{check_origin, hash_token, session_token};
-use crate::{panel, problem::Problem, state::WebState};
+use super::{Via, check_origin, hash_token, session_token};
+use crate::{limits, panel, problem::Problem, state::WebState};
 
 /// Somebody who has shown who they are. As an extractor it answers with problem+json.
 #[derive(Clone, Debug)]
@@ -19,6 +19,12 @@ pub(crate) struct Caller {
     pub(crate) name: String,
     pub(crate) role: Role,
     pub(crate) channel: Channel,
+    /// With what they have shown who they are.
+    pub(crate) credential: Credential,
+    /// What that may be used for.
+    pub(crate) scopes: Scopes,
+    /// The address that they come from, as far as that is known.
+    address: Option<String>,
 }
 
 /// A [`Caller`] in front of the panel: as an extractor it answers by showing the way to sign in.
@@ -26,8 +32,16 @@ pub(crate) struct Caller {
 pub(crate) struct Visitor(pub(crate) Caller);
 
 impl Caller {
-    fn new(user: User, channel: Channel) -> Self {
-        Self { user: user.id, name: user.name, role: user.role, channel }
+    fn new(state: &WebState, parts: &Parts, principal: Principal, channel: Channel) -> Self {
+        note_use(state, &principal);
+        let Principal { user, credential, scopes, .. } = principal;
+        let address = Via::of(&state.proxies, &parts.extensions, &parts.headers).address();
+        Self { user: user.id, name: user.name, role: user.role, channel, credential, scopes, address }
+    }
+
+    /// As the audit log has it.
+    pub(crate) fn by(&self) -> By {
+        By { actor: self.actor(), address: self.address.clone() }
     }
 
     /// As it will stay in the log.
@@ -38,20 +52,38 @@ impl Caller {
     /// Reads who calls. A bearer token wins over a cookie.
     async fn of(state: &WebState, parts: &Parts) -> Result<Option<Self>, Problem> {
         if let Some(token) = bearer(&parts.headers) {
-            let user = state.store().principal_by_token(hash_token(token)).await?;
-            return match user {
-                Some(user) => Ok(Some(Self::new(user, token_channel(&parts.headers)))),
+            let principal = state.store().principal_by_token(hash_token(token)).await?;
+            return match principal {
+                Some(principal) => {
+                    Ok(Some(Self::new(state, parts, principal, token_channel(&parts.headers))))
+                }
                 None => Err(unauthenticated("this token is not known, or its time is over")),
             };
         }
         let jar = CookieJar::from_headers(&parts.headers);
-        let Some(token) = session_token(state, &jar) else { return Ok(None) };
-        let Some(user) = state.store().principal_by_session(hash_token(&token), state.now()).await? else {
+        let via = Via::of(&state.proxies, &parts.extensions, &parts.headers);
+        let Some(token) = session_token(state, &via, &jar) else { return Ok(None) };
+        let Some(principal) = state.store().principal_by_session(hash_token(&token), state.now()).await?
+        else {
             return Ok(None);
         };
         check_origin(state, &parts.method, &parts.headers)?;
-        Ok(Some(Self::new(user, Channel::Browser)))
+        Ok(Some(Self::new(state, parts, principal, Channel::Browser)))
     }
+}
+
+/// Notes now and then that a token or session is used; nobody waits for that.
+fn note_use(state: &WebState, principal: &Principal) {
+    let now = state.now();
+    if principal.used_at.is_some_and(|used_at| now - used_at < limits::USED_EVERY_MS) {
+        return;
+    }
+    let (store, credential) = (state.store().clone(), principal.credential);
+    tokio::spawn(async move {
+        if let Err(error) = store.used(credential, now).await {
+            tracing::debug!(%error, "failed to note that a token or session was used");
+        }
+    });
 }
 
 /// The token of `Authorization: Bearer TOKEN`.

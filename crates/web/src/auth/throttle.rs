@@ -14,6 +14,8 @@ use crate::limits;
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     failures: Mutex<HashMap<Key, Failures>>,
+    /// Since when, and how many of them the audit log has.
+    audited: Mutex<(UnixMs, u32)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -102,6 +104,18 @@ impl Throttle {
     }
 }
 
+impl Throttle {
+    /// Whether the audit log is to have one more failure in this minute.
+    pub(crate) fn may_audit(&self, now: UnixMs) -> bool {
+        let mut audited = self.audited.lock().unwrap_or_else(PoisonError::into_inner);
+        if now - audited.0 >= 60_000 {
+            *audited = (now, 0);
+        }
+        audited.1 += 1;
+        audited.1 <= limits::AUDITED_FAILURES
+    }
+}
+
 fn make_room(failures: &mut HashMap<Key, Failures>, key: &Key, now: UnixMs) {
     if failures.len() < limits::SIGN_IN_ENTRIES || failures.contains_key(key) {
         return;
@@ -152,6 +166,14 @@ mod tests {
         throttle.count(&guess(999), 1).expect_err("a pause");
         assert_eq!(throttle.count(&Guess::new("name 999", "10.0.0.2"), 1), Ok(()));
         assert_eq!(throttle.count(&guess(999), limits::SIGN_IN_PAUSE_MS), Ok(()));
+    }
+
+    #[test]
+    fn the_audit_log_cannot_be_filled() {
+        let throttle = Throttle::default();
+        let taken = |from: i64| (0..500).filter(|n| throttle.may_audit(from + n)).count();
+        assert_eq!(taken(1_000_000), limits::AUDITED_FAILURES as usize);
+        assert_eq!(taken(1_060_000), limits::AUDITED_FAILURES as usize);
     }
 
     #[test]

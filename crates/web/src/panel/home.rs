@@ -19,7 +19,7 @@ pub(super) async fn home(
     State(state): State<WebState>,
     Visitor(caller): Visitor,
 ) -> Result<Response, PageError> {
-    let filter = ListFilter { owner: caller.sees_only(), ..ListFilter::default() };
+    let filter = ListFilter { only_for: caller.sees_only(), ..ListFilter::default() };
     let recent = state.store().list(&filter, None, RECENT).await?;
     let open = inbox::count_for(&state, &caller).await?;
     let body = html! {

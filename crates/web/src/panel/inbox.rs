@@ -17,7 +17,7 @@ use super::{
     },
 };
 use crate::{
-    auth::{Act, Caller, Visitor},
+    auth::{Caller, Visitor},
     body::Query,
     encode, hold_page, limits,
     problem::Problem,
@@ -30,19 +30,22 @@ pub(super) struct Params {
     cursor: String,
 }
 
-/// The open holds that this person may see: the list that the inbox is made of.
+/// The open holds that this person may answer: the list that the inbox is made of.
 fn filter_for(caller: &Caller) -> HoldFilter {
-    HoldFilter { owner: caller.sees_only(), ..HoldFilter::open() }
+    HoldFilter { only_for: caller.decides_only(), ..HoldFilter::open() }
 }
 
 /// How many wait for this person; of one's own no more than a page of them are counted.
 pub(super) async fn count_for(state: &WebState, caller: &Caller) -> Result<usize, Problem> {
-    if caller.role.may_decide(false) {
+    if !caller.decides() {
+        return Ok(0);
+    }
+    if caller.decides_only().is_none() {
         let open = state.store().open_holds().await?;
         return Ok(usize::try_from(open).unwrap_or(usize::MAX));
     }
     let rows = state.store().holds(&filter_for(caller), limits::MAX_PAGE).await?;
-    Ok(rows.iter().filter(|row| caller.may(Act::Decide, &row.owner)).count())
+    Ok(rows.len())
 }
 
 pub(super) async fn page(
@@ -53,7 +56,9 @@ pub(super) async fn page(
     let cursor = Some(params.cursor.as_str()).filter(|cursor| !cursor.is_empty());
     let (mut rows, next) = hold_page(&state, &filter_for(&caller), cursor, limits::DEFAULT_PAGE).await?;
     // Those who may only look have nothing that waits for them, on no page.
-    rows.retain(|row| caller.may(Act::Decide, &row.owner));
+    if !caller.decides() {
+        rows.clear();
+    }
     let next = next.filter(|_| !rows.is_empty());
     let back = address(cursor);
     let now = state.now();

@@ -63,6 +63,10 @@ impl Page<'_> {
                         summary title="Account" { span { (caller.name) } }
                         div.menu {
                             p { "Signed in as " strong { (caller.name) } ", " (caller.role) }
+                            a href="/account" aria-current=[here("account")] { "Your account" }
+                            @if caller.role.may_administer() {
+                                a href="/people" aria-current=[here("people")] { "People" }
+                            }
                             form method="post" action="/logout" { button type="submit" { "Sign out" } }
                         }
                     }

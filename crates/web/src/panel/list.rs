@@ -36,7 +36,8 @@ pub(super) async fn page(
         .map_err(Problem::invalid)?;
     let some = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
     let filter = ListFilter {
-        owner: caller.sees_only(),
+        owner: None,
+        only_for: caller.sees_only(),
         statuses: statuses(&params.status).map_err(Problem::invalid)?,
         agent: some(&params.agent),
         text: some(&params.q),

@@ -12,7 +12,7 @@
 //!
 //! | where | what |
 //! | --- | --- |
-//! | `body[data-page]` | `login`, `welcome`, `home`, `start`, `list`, `inbox`, `conversation`, `fork`, `session`, `error` |
+//! | `body[data-page]` | `login`, `welcome`, `home`, `start`, `list`, `inbox`, `conversation`, `fork`, `session`, `share`, `account`, `people`, `user`, `audit`, `error` |
 //! | sign-in | `form#login` with `name`, `password`; `form#welcome` with `name`, `password`, `again` |
 //! | start | `a[data-agent=NAME]`; `form#start` with the form's fields and `files`; `button[data-action=start]` |
 //! | list | `[data-execution=UUID][data-status=…]` |
@@ -27,6 +27,10 @@
 //! | hold | `[data-hold=UUID][data-kind=reply|tool|question|plan][data-state=open|answered|…]`; a reply hold of the conversation page is `#composer-state` |
 //! | in a hold | `button[data-action=allow|allow-conversation|allow-edited|deny|answer|reply]`; `details[data-part=edit] textarea[name=edited]`; `details[data-part=deny] textarea[name=message]`; questions `input[name=qN]`, `input[name=qN-other]`, `textarea[name=nN]` |
 //! | | `[role=alert]` says why an answer was not taken; `.decision` who decided and how |
+//! | sharing | `form#share` with `name`, `share`; `[data-shared=UUID]`; `button[data-action=unshare]` |
+//! | people | `form#new-user` with `name`, `role`; `[data-user=UUID][data-active]`; `form#change` with `name`, `role`; `button[data-action=deactivate|activate|invite]`; `#secret` holds what is shown once |
+//! | account | `form#password` with `old`, `password`, `again`; `form#new-token` with `name`, `scope`, `expires`; `[data-token=UUID]`, `[data-session=UUID]`; `button[data-action=revoke|end|end-all]` |
+//! | audit | `[data-deed=KIND]`; `a[rel=next]` where there are more |
 //! | composer | `form#composer-form` with `textarea[name=text]`, `input[name=files]`, `input[name=mode]`; `button[data-action=send]` |
 
 mod conversation;
@@ -38,28 +42,31 @@ mod layout;
 mod list;
 mod login;
 mod parts;
+mod people;
 mod pulse;
 mod start;
 mod timeline;
 mod welcome;
 
 use axum::{
-    Router,
     extract::DefaultBodyLimit,
     http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Redirect, Response},
-    routing::{get, post},
 };
 
-use crate::{auth::Caller, problem::Problem, state::WebState};
+use crate::{
+    auth::Caller,
+    problem::Problem,
+    routes::{Routes, get, post},
+};
 
 pub(crate) use layout::{bounce, error_page};
 pub(crate) use login::login_url;
 pub use welcome::INVITATION;
 
 /// Every page, and what its forms post to.
-pub(crate) fn routes() -> Router<WebState> {
-    Router::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .route("/", get(home::home))
         .route("/login", get(login::page).post(login::sign_in))
         .route("/logout", post(login::sign_out))
@@ -76,10 +83,20 @@ pub(crate) fn routes() -> Router<WebState> {
         .route("/executions/{id}/cancel", post(conversation::cancel))
         .route("/executions/{id}/fork", get(conversation::fork_page).post(conversation::fork))
         .route("/executions/{id}/session", get(conversation::session_page).post(conversation::exec))
+        .route("/executions/{id}/share", get(conversation::share_page).post(conversation::share))
+        .route("/account", get(people::own))
+        .route("/account/password", post(people::password))
+        .route("/people", get(people::list).post(people::create))
+        .route("/people/audit", get(people::audit))
+        .route("/people/{id}", get(people::one).post(people::change))
+        .route("/people/{id}/link", post(people::link))
+        .route("/people/{id}/tokens", post(people::make_token))
+        .route("/people/{id}/tokens/revoke", post(people::revoke_token))
+        .route("/people/{id}/sessions/end", post(people::end_sessions))
         .route("/holds/{id}", get(decision::find))
         .route("/holds/{id}/decision", post(decision::decide))
         // The form extractor counts bytes itself, and says so better.
-        .layer(DefaultBodyLimit::disable())
+        .around(|router| router.layer(DefaultBodyLimit::disable()))
 }
 
 /// A page's failure, as a page.

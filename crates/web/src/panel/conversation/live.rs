@@ -12,8 +12,8 @@ use axum::{
         sse::{Event, KeepAlive, Sse},
     },
 };
-use futures::{Stream, stream};
-use holdpoint_model::{Execution, Seq};
+use futures::{Stream, StreamExt as _, stream};
+use holdpoint_model::{Execution, Seq, Standing};
 use http::HeaderMap;
 use maud::html;
 use serde::Deserialize;
@@ -21,7 +21,7 @@ use serde_json::json;
 
 use super::{fold, view_of};
 use crate::{
-    auth::{Act, Caller, execution},
+    auth::{Act, Caller, execution_as, revoked},
     body::{Path, Query},
     feed::{Fed, Feed},
     limits,
@@ -43,6 +43,7 @@ pub(crate) struct Params {
 struct Live {
     state: WebState,
     caller: Caller,
+    standing: Standing,
     timeline: Timeline,
     feed: Feed,
     back: String,
@@ -61,23 +62,25 @@ pub(crate) async fn live(
     Query(params): Query<Params>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let execution = execution(&state, &caller, &id, Act::See).await?;
+    let (execution, standing) = execution_as(&state, &caller, &id, Act::See).await?;
     let after = crate::last_event_id(&headers).unwrap_or(params.after).min(execution.seq);
     let feed = Feed::new(&state, execution.id, after, true);
     let mut timeline = fold(&state, execution.id, after).await?;
     timeline.forget_settled();
     timeline.take_news();
+    let over = revoked(state.clone(), caller.clone(), Some((execution.id, standing)));
     let live = Live {
         back: format!("/executions/{}", execution.id),
         state,
         caller,
+        standing,
         timeline,
         feed,
         seq: after,
         sent: HashMap::new(),
         fresh: true,
     };
-    Ok(Sse::new(live.stream())
+    Ok(Sse::new(live.stream().take_until(over))
         .keep_alive(KeepAlive::new().interval(Duration::from_secs(limits::KEEP_ALIVE_S)))
         .into_response())
 }
@@ -136,7 +139,7 @@ impl Live {
     fn patch(&mut self, parts: &[Part]) -> Option<Event> {
         let news = self.timeline.take_news();
         let execution = self.timeline.execution()?;
-        let view = view_of(&self.state, &self.caller, execution, &self.back);
+        let view = view_of(&self.state, &self.caller, self.standing, execution, &self.back);
         let mut fragments = self.timeline.fragments(parts, &view).into_string();
         let around = self.around(execution);
         let status = execution.status.as_str();
@@ -154,7 +157,7 @@ impl Live {
     }
 
     fn around(&self, execution: &Execution) -> Vec<(&'static str, String)> {
-        let view = view_of(&self.state, &self.caller, execution, &self.back);
+        let view = view_of(&self.state, &self.caller, self.standing, execution, &self.back);
         let timeline = &self.timeline;
         let (files, omitted) = timeline.files();
         let writer = if execution.status.is_final() {

@@ -4,11 +4,10 @@ mod act;
 mod fork;
 mod live;
 mod session;
-
-use std::sync::Arc;
+mod share;
 
 use axum::{extract::State, response::Response};
-use holdpoint_model::{Execution, Seq};
+use holdpoint_model::{Execution, Seq, Standing};
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -22,7 +21,7 @@ use super::{
     timeline::Timeline,
 };
 use crate::{
-    auth::{Act, Caller, Visitor, execution},
+    auth::{Act, Caller, Visitor, execution_as},
     body::{Path, Query},
     limits,
     problem::Problem,
@@ -33,6 +32,7 @@ pub(super) use act::{cancel, finish, interrupt, message};
 pub(super) use fork::{page as fork_page, start as fork};
 pub(super) use live::live;
 pub(super) use session::{exec, page as session_page};
+pub(super) use share::{page as share_page, share};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Params {
@@ -42,12 +42,18 @@ pub(super) struct Params {
 }
 
 /// What a component needs to know about who looks at this conversation.
-fn view_of<'a>(state: &WebState, caller: &Caller, execution: &Execution, back: &'a str) -> View<'a> {
+fn view_of<'a>(
+    state: &WebState,
+    caller: &Caller,
+    standing: Standing,
+    execution: &Execution,
+    back: &'a str,
+) -> View<'a> {
     View {
         execution: execution.id,
         now: state.now(),
-        may_decide: caller.may(Act::Decide, &execution.owner),
-        may_steer: caller.may(Act::Steer, &execution.owner),
+        may_decide: caller.may(Act::Decide, standing),
+        may_steer: caller.may(Act::Steer, standing),
         is_operator: caller.is_operator(),
         back,
     }
@@ -74,16 +80,17 @@ pub(super) async fn page(
     Path(id): Path<String>,
     Query(params): Query<Params>,
 ) -> Result<Response, PageError> {
-    let known: Arc<Execution> = execution(&state, &caller, &id, Act::See).await?;
+    let (known, standing) = execution_as(&state, &caller, &id, Act::See).await?;
     let timeline = fold(&state, known.id, known.seq).await?;
     let execution = timeline.execution().unwrap_or(&known);
     let back = format!("/executions/{}", known.id);
-    let view = view_of(&state, &caller, execution, &back);
+    let view = view_of(&state, &caller, standing, execution, &back);
     let first = if params.all == 1 { 0 } else { timeline.len().saturating_sub(limits::TIMELINE_PARTS) };
     let open = super::inbox::count_for(&state, &caller).await?;
     let queued = state.control.queued(execution);
     let sight = if caller.is_operator() { Some(session::look(&state, known.id).await) } else { None };
-    let body = document(&timeline, execution, &view, first, queued.as_deref(), sight.as_ref());
+    let may_share = caller.may(Act::Share, standing);
+    let body = document(&timeline, execution, &view, first, queued.as_deref(), sight.as_ref(), may_share);
     let page =
         Page { title: &known.title, name: "conversation", caller: Some(&caller), open_holds: Some(open) };
     Ok(page.show(&body))
@@ -96,6 +103,7 @@ fn document(
     first: usize,
     queued: Option<&str>,
     sight: Option<&Sight>,
+    may_share: bool,
 ) -> Markup {
     let live = format!("/executions/{}/live", execution.id);
     let (files, omitted) = timeline.files();
@@ -120,6 +128,9 @@ fn document(
                 (facts::files(files, omitted, view))
                 (facts::grants(execution))
                 @if let Some(sight) = sight { (inside::section(execution.id, sight, view.now)) }
+                @if may_share {
+                    p { a href={ "/executions/" (execution.id) "/share" } { "Share…" } }
+                }
                 @if execution.last_turn.is_some() {
                     p { a href={ "/executions/" (execution.id) "/fork" } { "Go on from an earlier point…" } }
                 }

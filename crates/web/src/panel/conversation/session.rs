@@ -77,7 +77,8 @@ async fn run(state: &WebState, caller: &Caller, id: ExecutionId, line: String) -
         time: Duration::from_secs(limits::PAGE_EXEC_S),
     };
     let command = vec!["sh".to_owned(), "-c".to_owned(), line.clone()];
-    let new = NewExec { command, stdin: None, by: caller.actor(), bounds };
+    let new = NewExec { command: command.clone(), stdin: None, by: caller.actor(), bounds };
+    crate::audit_exec(state, caller, id, &command).await?;
     let mut executing = state.control.exec(id, new).await?;
     let (mut output, mut ran) = (Vec::new(), Ran { line, ..Ran::default() });
     "It has ended without a word.".clone_into(&mut ran.end);

@@ -14,8 +14,8 @@ use holdpoint_engine::{
     Boxed, BridgeSide, ContainerView, Engine, EngineError, Exec, Instance, Piece, Running, StartWorker,
     Usage, WorkerId,
 };
-use holdpoint_model::{Actor, AgentDef, Channel, HumanDuration, Keep, Role, UserId};
-use holdpoint_store::{NewToken, Store, StoreOptions};
+use holdpoint_model::{Actor, AgentDef, Channel, HumanDuration, Keep, Role, Scopes, UserId};
+use holdpoint_store::{NewSession, NewToken, Store, StoreOptions, User};
 use holdpoint_web::{WebState, hash_token, router};
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -151,17 +151,16 @@ impl World {
     /// A user with a token.
     pub(crate) async fn user(&self, name: &str, role: Role) -> (UserId, String) {
         let user = self.store.create_user(name, role, None).await.expect("user");
-        let token = format!("token-of-{name}");
-        self.store
-            .create_token(NewToken {
-                user: user.id,
-                name: "test".into(),
-                hash: hash_token(&token),
-                expires_at: None,
-            })
-            .await
-            .expect("token");
+        let token = self.token(&user, &format!("token-of-{name}"), Scopes::all()).await;
         (user.id, token)
+    }
+
+    /// A token of a user, for less than all.
+    pub(crate) async fn token(&self, user: &User, token: &str, scopes: Scopes) -> String {
+        let hash = hash_token(token);
+        let new = NewToken { user: user.id, name: "test".into(), hash, scopes, expires_at: None };
+        self.store.create_token(new, person(user.id, &user.name).into()).await.expect("token");
+        token.to_owned()
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
@@ -187,7 +186,9 @@ impl World {
     pub(crate) async fn cookie(&self, user: UserId) -> String {
         let token = format!("session-of-{user}");
         let until = now() + 3_600_000;
-        self.store.create_session(user, hash_token(&token), until).await.expect("session");
+        let session =
+            NewSession { user, hash: hash_token(&token), expires_at: until, browser: "Lynx".into() };
+        self.store.create_session(session, person(user, "me").into()).await.expect("session");
         format!("holdpoint_session_80={token}")
     }
 
