@@ -22,6 +22,7 @@ mod schema;
 mod snapshot;
 mod spending;
 mod store;
+mod uploads;
 mod writer;
 
 pub use calls::{CompletedCall, FailedCall, NewCall};
@@ -38,3 +39,4 @@ pub use rows::{
 pub use schema::known as known_schema;
 pub use snapshot::{Contents, ContentsExecution, contents, snapshot};
 pub use store::Store;
+pub use uploads::{NewUpload, TakeUpload, Taken, Upload, UploadBegun, UploadQuota};
