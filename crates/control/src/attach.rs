@@ -156,7 +156,7 @@ pub(crate) fn bare(name: &str) -> &str {
 }
 
 /// The last part of a path, without anything that a shell or a file system could take for more.
-fn safe_name(name: &str) -> String {
+pub(crate) fn safe_name(name: &str) -> String {
     let kept: String =
         bare(name).chars().filter(|c| !c.is_control()).map(|c| if c == ':' { '-' } else { c }).collect();
     let kept = kept[..kept.floor_char_boundary(MAX_NAME_BYTES)].trim().trim_start_matches('.');

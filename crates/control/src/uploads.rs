@@ -26,7 +26,7 @@ use thiserror::Error;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::{Control, Inner, attach, commands::blocking, layout::create_private, lock, space};
+use crate::{Attachment, Control, Inner, attach, commands::blocking, layout::create_private, lock, space};
 
 /// The longest file. Workspaces are checkpointed and backed up whole.
 pub const MAX_UPLOAD_BYTES: u64 = 16 << 30;
@@ -166,6 +166,18 @@ impl Control {
         })
         .await?;
         Ok(upload)
+    }
+
+    /// Keeps a file that came in one piece as an upload, under a name that leads nowhere.
+    ///
+    /// # Errors
+    /// [`UploadError`].
+    pub async fn keep_as_upload(&self, owner: UserId, file: Attachment) -> Result<Upload, UploadError> {
+        let is_good = attach::check_name(&file.name).is_ok();
+        let name = if is_good { file.name } else { attach::safe_name(&file.name) };
+        let upload = self.begin_upload(owner, name, file.bytes.len() as u64).await?;
+        let whole = futures::stream::iter([Ok::<_, io::Error>(file.bytes)]);
+        self.write_upload(owner, upload.id, 0, whole).await
     }
 
     /// An upload of this person that no conversation has taken.

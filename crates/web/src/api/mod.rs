@@ -22,12 +22,14 @@ mod retention;
 mod start;
 mod status;
 mod tokens;
+mod uploads;
 mod views;
 mod worker;
 mod workers;
 
 use axum::{
     Router,
+    extract::DefaultBodyLimit,
     routing::{delete, get, post},
 };
 use http::StatusCode;
@@ -70,6 +72,14 @@ pub(crate) fn routes() -> Router<WebState> {
         .route("/v1/status", get(status::status))
         .route("/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/v1/tokens/{id}", delete(tokens::revoke))
+        .route("/v1/uploads", get(uploads::list).post(uploads::begin))
+        .route(
+            "/v1/uploads/{id}",
+            get(uploads::show)
+                .put(uploads::chunk)
+                .delete(uploads::give_up)
+                .layer(DefaultBodyLimit::disable()),
+        )
         .route("/v1/links", post(links::create))
 }
 
