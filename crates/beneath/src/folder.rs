@@ -13,7 +13,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat},
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat},
     io::Errno,
 };
 
@@ -181,6 +181,21 @@ impl Folder {
         let (from_parent, from) = self.parent_of(from.as_ref())?;
         let (to_parent, to) = self.parent_of(to.as_ref())?;
         Ok(rustix::fs::renameat(from_parent.at(self), &*from, to_parent.at(self), &*to)?)
+    }
+
+    /// Gives something below this folder a place below another one, on the same file system, where nothing is
+    /// yet; also not a link to nowhere. Durable when it returns.
+    ///
+    /// # Errors
+    /// If it is not there (`NotFound`), something is in the way (`AlreadyExists`), or it cannot be moved.
+    pub fn move_new(&self, from: impl AsRef<Path>, other: &Self, to: impl AsRef<Path>) -> io::Result<()> {
+        let (from_parent, from) = self.parent_of(from.as_ref())?;
+        let (to_parent, to) = other.parent_of(to.as_ref())?;
+        let (from_at, to_at) = (from_parent.at(self), to_parent.at(other));
+        rustix::fs::renameat_with(from_at, &*from, to_at, &*to, RenameFlags::NOREPLACE)?;
+        // Where it is first: a crash in between may leave it under both names, never under none.
+        rustix::fs::fsync(to_at)?;
+        Ok(rustix::fs::fsync(from_at)?)
     }
 
     /// Removes anything but a folder.

@@ -11,6 +11,7 @@ use holdpoint_checkpoint::{Checkpoints, Facts, Manifest, Sweep, Tree, settle};
 use holdpoint_model::{
     Command, Execution, ExecutionId,
     event::{Checkpoint, EventBody, Level},
+    form::SECRETS_FOLDER,
 };
 use holdpoint_store::ApplyError;
 use thiserror::Error;
@@ -31,8 +32,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 /// Checkpoint events read at once.
 const EVENTS_AT_ONCE: u32 = 500;
 
-/// What sessions keep in their home that no other needs.
-const HOME_LEFT_OUT: [&str; 4] = [".cache", ".npm", ".claude/debug", ".claude/statsig"];
+/// What sessions keep in their home that no other needs, and the passwords that a person gave them.
+const HOME_LEFT_OUT: [&str; 5] = [".cache", ".npm", ".claude/debug", ".claude/statsig", SECRETS_FOLDER];
 
 /// The names of the two trees of a checkpoint.
 const WORKSPACE: &str = "workspace";

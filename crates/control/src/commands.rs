@@ -1,18 +1,21 @@
 //! What people ask for. Each becomes one command in the log's transaction; the reconciler does the rest.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
+use bytes::Bytes;
+use holdpoint_beneath::Folder;
 use holdpoint_model::{
     Actor, Command, DecisionRequest, Digest, Execution, ExecutionId, HoldId, HoldState, Refusal, SessionId,
-    UnixMs, UserId,
+    UnixMs, UploadId, UserId,
     event::{Created, SendMode},
+    form::{FieldErrors, GLOBAL, Inputs, SECRETS_FOLDER},
     hold::Answer,
 };
 use holdpoint_store::{ApplyError, CreateOutcome, HoldRow, Idempotency, StoreError};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::{Control, attach, attach::Attachment};
+use crate::{Control, attach, attach::Attachment, layout::create_private, ready::Ready};
 
 /// The longest title made of a prompt, in characters.
 const MAX_TITLE_CHARS: usize = 100;
@@ -23,13 +26,31 @@ pub struct NewExecution {
     /// The agent's name.
     pub agent: String,
     /// Form fields by name.
-    pub inputs: BTreeMap<String, String>,
+    pub inputs: Inputs,
     /// Files for the workspace.
-    pub files: Vec<Attachment>,
+    pub files: Vec<NewFile>,
     /// Who starts it.
     pub by: Actor,
     /// Whose key, and the digest of the request that came with it: the same again starts nothing new.
     pub idempotency: Option<(UserId, String, Digest)>,
+}
+
+/// A file for a new conversation.
+#[derive(Clone, Debug)]
+pub struct NewFile {
+    /// The field of the form that it is for; empty where it is for none.
+    pub field: String,
+    /// What is in it.
+    pub content: Content,
+}
+
+/// What is in a file for a new conversation.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// It came with the request.
+    Sent(Attachment),
+    /// It was uploaded before, all of it, by whoever starts the conversation.
+    Uploaded(UploadId),
 }
 
 /// A conversation that was started, now or by an earlier request with the same key.
@@ -54,7 +75,7 @@ pub enum StartError {
     },
     /// Fields that are wrong, each with what is wrong.
     #[error("some inputs are wrong")]
-    Invalid(BTreeMap<String, String>),
+    Invalid(FieldErrors),
     /// The key was used for another request.
     #[error("this idempotency key was used for a different request")]
     IdempotencyMismatch,
@@ -138,35 +159,76 @@ impl Control {
                 known: self.agents().keys().cloned().collect(),
             });
         };
-        let prompt = definition.first_message(&new.inputs).map_err(StartError::Invalid)?;
+        let idempotency = new.idempotency.map(|(user, key, request)| Idempotency { user, key, request });
+        // What an earlier request has started has its uploads: they are not asked for again.
+        if let Some(idempotency) = idempotency.clone()
+            && let Some(earlier) = self.store().started(idempotency).await.map_err(start_error)?
+        {
+            return self.existing(earlier).await;
+        }
+        let ready = Ready::check(self, &definition, new.inputs, new.files, &new.by).await?;
         let id = ExecutionId(Uuid::now_v7());
         let rehearsal = self.rehearsal() || definition.rehearsal.is_some();
-        let files = self.place(id, new.files).await.map_err(StartError::Attachment)?;
+        self.prepare(id, ready.sent, ready.secrets).await.map_err(StartError::Attachment)?;
         let created = Created {
             agent: new.agent,
             definition,
-            title: title(&prompt),
+            title: title(&ready.prompt),
             owner: new.by,
             session: SessionId(Uuid::new_v4()),
-            inputs: new.inputs,
+            inputs: ready.inputs,
             rehearsal,
             forked_from: None,
         };
-        let idempotency = new.idempotency.map(|(user, key, request)| Idempotency { user, key, request });
-        let outcome = self.store().create(id, created, prompt, files, idempotency).await;
+        let outcome = self
+            .store()
+            .create_with_uploads(id, created, ready.prompt, ready.places, ready.uploads, idempotency)
+            .await;
         if !matches!(outcome, Ok(CreateOutcome::New(_))) {
             // Nothing refers to the attachments that were placed for it.
             let folder = self.inner.options.layout.execution(id);
             let _ = blocking(move || holdpoint_beneath::remove_tree(&folder)).await;
         }
         match outcome.map_err(start_error)? {
-            CreateOutcome::New(execution) => Ok(Started { execution, existed: false }),
-            CreateOutcome::Existing(earlier) => {
-                let execution =
-                    self.store().execution(earlier).await?.ok_or(StartError::IdempotencyMismatch)?;
-                Ok(Started { execution, existed: true })
+            CreateOutcome::New(execution) => {
+                // It is started, and its uploads are its own: what fails here is done before its worker starts.
+                if let Err(error) = self.inner.settle_uploads(Some(id)).await {
+                    tracing::warn!(execution = %id, %error, "failed to move uploads; trying again");
+                }
+                Ok(Started { execution, existed: false })
             }
+            CreateOutcome::Existing(earlier) => self.existing(earlier).await,
         }
+    }
+
+    async fn existing(&self, earlier: ExecutionId) -> Result<Started, StartError> {
+        let execution = self.store().execution(earlier).await?.ok_or(StartError::IdempotencyMismatch)?;
+        Ok(Started { execution, existed: true })
+    }
+
+    /// Writes what a session is to find, before it is committed that there is one.
+    async fn prepare(
+        &self,
+        id: ExecutionId,
+        files: Vec<(String, Bytes)>,
+        secrets: Inputs,
+    ) -> std::io::Result<()> {
+        if files.is_empty() && secrets.is_empty() {
+            return Ok(());
+        }
+        let layout = self.inner.options.layout.clone();
+        blocking(move || {
+            layout.create_workspace(id)?;
+            attach::write(&layout.workspace(id), &files)?;
+            if secrets.is_empty() {
+                return Ok(());
+            }
+            let home = layout.home(id);
+            create_private(&home)?;
+            let folder = Folder::open(&home)?.make_folder(SECRETS_FOLDER)?;
+            secrets.iter().try_for_each(|(name, secret)| folder.replace(name, secret.as_bytes()))
+        })
+        .await
     }
 
     /// Decides a hold. The first valid answer wins.
@@ -289,6 +351,10 @@ impl Control {
 
 fn start_error(error: StoreError) -> StartError {
     match error {
+        StoreError::Missing { what: "upload" } => StartError::Invalid(FieldErrors::from([(
+            GLOBAL.to_owned(),
+            "another conversation has just taken one of these uploads; choose its file again".to_owned(),
+        )])),
         StoreError::IdempotencyConflict { .. } => StartError::IdempotencyMismatch,
         error => StartError::Store(error),
     }

@@ -22,7 +22,7 @@ use holdpoint_store::StoreError;
 use thiserror::Error;
 use tracing::warn;
 
-use crate::{Inner, Purpose, commands::blocking, layout::create_private};
+use crate::{Inner, Purpose, UploadError, commands::blocking, layout::create_private};
 
 /// The name of the specification in a worker's run folder.
 const SPEC_FILE: &str = "spec.json";
@@ -96,6 +96,12 @@ impl Inner {
         let id = WorkerId { execution: state.id, incarnation: state.incarnation };
         self.restore_if_gone(state).await.map_err(|error| LaunchError::Restore(error.to_string()))?;
         let layout = &self.options.layout;
+        let folder = layout.workspace(id.execution);
+        // Before the session sees its workspace: what people uploaded for it.
+        self.settle_uploads(Some(state.id)).await.map_err(|error| match error {
+            UploadError::Store(error) => LaunchError::Store(error),
+            error => LaunchError::Prepare { path: folder, source: io::Error::other(error) },
+        })?;
         let run_dir = layout.run(id.execution, id.incarnation);
         let spec = self.spec(state, id, run_dir.clone()).await?;
         let (workspace, home, folder) =

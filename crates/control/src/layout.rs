@@ -28,6 +28,11 @@ impl Layout {
         self.root.join("executions").join(id.to_string())
     }
 
+    /// The files that people upload before a conversation takes them.
+    pub(crate) fn uploads(&self) -> PathBuf {
+        self.root.join("uploads")
+    }
+
     /// The session's working directory.
     #[must_use]
     pub fn workspace(&self, id: ExecutionId) -> PathBuf {

@@ -15,11 +15,13 @@ mod layout;
 mod links;
 mod notify;
 mod places;
+mod ready;
 mod reconcile;
 mod recover;
 mod retention;
 mod space;
 mod tokens;
+mod uploads;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -36,7 +38,7 @@ use tokio::sync::broadcast;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use attach::Attachment;
-pub use commands::{CommandError, DecideError, NewExecution, StartError, Started};
+pub use commands::{CommandError, Content, DecideError, NewExecution, NewFile, StartError, Started};
 pub use fork::{ForkError, NewFork};
 pub use holdpoint_engine::{ContainerView, Instance, MountView, Piece, Usage};
 pub use inside::{ExecBounds, Executing, InsideError, LogOf, NewExec, Seen};
@@ -46,6 +48,7 @@ pub use notify::Outlets;
 pub use reconcile::Shutdown;
 pub use retention::{DeletedNow, Due, DuePage, RetentionError};
 pub use tokens::{Purpose, Tokens};
+pub use uploads::{MAX_UPLOAD_BYTES, UPLOAD_KEPT_MS, UPLOAD_QUOTA, UploadError};
 
 use crate::{checkpoint::Taking, clock::Clock, links::Links, places::Places, reconcile::Work};
 
@@ -103,6 +106,7 @@ pub(crate) struct Inner {
     /// Held by whoever deletes by rule.
     pub(crate) deleting: tokio::sync::Mutex<()>,
     deltas: Mutex<HashMap<ExecutionId, broadcast::Sender<Delta>>>,
+    pub(crate) uploads: uploads::Writing,
     pub(crate) started_at: UnixMs,
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -140,6 +144,7 @@ impl Control {
                 executing: Arc::new(tokio::sync::Semaphore::new(inside::AT_ONCE)),
                 deleting: tokio::sync::Mutex::default(),
                 deltas: Mutex::default(),
+                uploads: uploads::Writing::default(),
                 started_at,
                 stopping: CancellationToken::new(),
                 tasks: TaskTracker::new(),

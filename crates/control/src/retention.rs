@@ -111,7 +111,12 @@ impl Inner {
             }
             wait = match self.delete_due(&Actor::system("retention"), AT_ONCE).await {
                 Ok(DeletedNow { more: true, .. }) => Duration::ZERO,
-                Ok(_) => EVERY,
+                Ok(_) => {
+                    if let Err(error) = self.sweep_uploads().await {
+                        warn!(%error, "failed to give up old uploads; trying again");
+                    }
+                    EVERY
+                }
                 Err(error) => {
                     warn!(%error, "failed to delete what has been kept for long enough; trying again");
                     WHEN_STEADY

@@ -10,7 +10,7 @@ use crate::{Inner, commands::blocking, lock};
 
 /// What must be free where the data folder is, before a session is started: room for some turns of every
 /// session that may be starting now, and for the log.
-const RESERVE_BYTES: u64 = 32 << 20;
+pub(crate) const RESERVE_BYTES: u64 = 32 << 20;
 
 /// Conversations that wait for room, and were told so.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ impl Inner {
 }
 
 /// What may still be written.
-fn free_bytes(folder: &Path) -> io::Result<u64> {
+pub(crate) fn free_bytes(folder: &Path) -> io::Result<u64> {
     let of = rustix::fs::statvfs(folder)?;
     Ok(of.f_bavail.saturating_mul(of.f_frsize))
 }

@@ -1,11 +1,14 @@
 //! An agent: a deployable definition, one table `[agents.NAME]` of `holdpoint.toml`.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerDef, Keep, Policy};
+use crate::{
+    ContainerDef, Keep, Policy,
+    form::{self, Checked, FieldErrors, FieldKind, FormField, Given, Inputs},
+};
 
 /// The definition of an agent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -99,49 +102,6 @@ pub struct Limits {
     pub wall_clock: Option<HumanDuration>,
 }
 
-/// One field of an entry form.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FormField {
-    /// The key in `inputs`.
-    pub name: String,
-    /// Shown beside it; the name where absent.
-    #[serde(default)]
-    pub label: String,
-    /// What kind of control.
-    #[serde(default, rename = "type")]
-    pub kind: FieldKind,
-    /// Whether it must be filled in.
-    #[serde(default)]
-    pub required: bool,
-    /// What it starts with.
-    #[serde(default)]
-    pub value: String,
-    /// Shown while empty.
-    #[serde(default)]
-    pub placeholder: String,
-    /// What a select offers.
-    #[serde(default)]
-    pub options: Vec<String>,
-}
-
-/// The control of a form field.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum FieldKind {
-    /// One line.
-    #[default]
-    Text,
-    /// Several lines.
-    Area,
-    /// A number.
-    Number,
-    /// Yes or no.
-    Checkbox,
-    /// One of `options`.
-    Select,
-}
-
 impl AgentDef {
     /// The agent that every installation has: Claude, asking before it acts.
     #[must_use]
@@ -164,83 +124,32 @@ impl AgentDef {
             label: "What should be done?".into(),
             kind: FieldKind::Area,
             required: true,
-            value: String::new(),
             placeholder: "Describe the task; files can be attached below.".into(),
-            options: Vec::new(),
+            ..FormField::default()
         }]
     }
 
-    /// Checks `inputs` against the form and makes the first message of them.
+    /// Holds what was filled in against the form.
     ///
     /// # Errors
-    /// Field name → what is wrong with it; never empty.
-    pub fn first_message(
-        &self,
-        inputs: &BTreeMap<String, String>,
-    ) -> Result<String, BTreeMap<String, String>> {
-        let mut errors = BTreeMap::new();
+    /// What is wrong, by field; never empty.
+    pub fn check_inputs(&self, given: &Given) -> Result<Checked, FieldErrors> {
+        form::validate(&self.fields(), given)
+    }
+
+    /// The first message, made of inputs that fit the form.
+    ///
+    /// # Errors
+    /// When there would be none.
+    pub fn first_message(&self, inputs: &Inputs) -> Result<String, FieldErrors> {
         let fields = self.fields();
-        for field in &fields {
-            let value = inputs.get(&field.name).map_or("", |value| value.trim());
-            let label = if field.label.is_empty() { &field.name } else { &field.label };
-            if value.is_empty() {
-                if field.required {
-                    errors.insert(field.name.clone(), format!("“{label}” must be filled in"));
-                }
-                continue;
-            }
-            if value.len() > crate::hold::MAX_TEXT_BYTES {
-                errors.insert(
-                    field.name.clone(),
-                    format!(
-                        "“{label}” is longer than {} KiB; attach it as a file instead",
-                        crate::hold::MAX_TEXT_BYTES / 1024
-                    ),
-                );
-            } else if field.kind == FieldKind::Number && value.parse::<f64>().is_err() {
-                errors.insert(field.name.clone(), format!("“{label}” must be a number"));
-            } else if field.kind == FieldKind::Select && !field.options.iter().any(|option| option == value) {
-                errors.insert(
-                    field.name.clone(),
-                    format!("“{label}” must be one of: {}", field.options.join(", ")),
-                );
-            }
+        let text = form::message(&fields, &self.prompt, inputs);
+        if !text.trim().is_empty() {
+            return Ok(text);
         }
-        for name in inputs.keys() {
-            if !fields.iter().any(|field| &field.name == name) {
-                let known: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
-                errors.insert(
-                    name.clone(),
-                    format!("there is no field `{name}`; this agent has: {}", known.join(", ")),
-                );
-            }
-        }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
-        let value_of = |name: &str| inputs.get(name).map_or("", |value| value.trim());
-        let text = if !self.prompt.is_empty() {
-            fields.iter().fold(self.prompt.clone(), |text, field| {
-                text.replace(&format!("{{{{{}}}}}", field.name), value_of(&field.name))
-            })
-        } else if let [only] = fields.as_slice() {
-            value_of(&only.name).to_owned()
-        } else {
-            fields
-                .iter()
-                .filter(|field| !value_of(&field.name).is_empty())
-                .map(|field| {
-                    let label = if field.label.is_empty() { &field.name } else { &field.label };
-                    format!("{label}: {}", value_of(&field.name))
-                })
-                .collect::<Vec<_>>()
-                .join("\n")
-        };
-        if text.trim().is_empty() {
-            let first = fields.first().map_or_else(|| "prompt".to_owned(), |field| field.name.clone());
-            return Err(BTreeMap::from([(first, "the first message would be empty".to_owned())]));
-        }
-        Ok(text)
+        let first = fields.iter().find(|field| field.kind.has_value()).map(|field| field.name.clone());
+        let key = first.unwrap_or_else(|| form::GLOBAL.to_owned());
+        Err(FieldErrors::from([(key, "the first message would be empty".to_owned())]))
     }
 
     /// The linger time in milliseconds.
@@ -360,34 +269,5 @@ mod tests {
         assert_eq!(set.reminder_leads_ms(48 * HOUR_MS), [24 * HOUR_MS, HOUR_MS]);
         assert_eq!(with(Some(vec![])).reminder_leads_ms(HOUR_MS), [0_u64; 0], "nobody is reminded");
         assert_eq!(with(Some((1..20).collect())).reminder_leads_ms(HOUR_MS).len(), MAX_REMINDERS);
-    }
-
-    #[test]
-    fn the_first_message_comes_from_the_form() {
-        let inputs = |pairs: &[(&str, &str)]| {
-            pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>()
-        };
-        let plain = AgentDef::builtin();
-        assert_eq!(plain.first_message(&inputs(&[("prompt", " hi ")])).expect("message"), "hi");
-        assert!(plain.first_message(&inputs(&[("prompt", " ")])).expect_err("empty").contains_key("prompt"));
-        let unknown = plain.first_message(&inputs(&[("prompt", "x"), ("typo", "y")])).expect_err("unknown");
-        assert!(unknown["typo"].contains("prompt"));
-
-        let formed = AgentDef {
-            form: vec![
-                FormField { name: "n".into(), kind: FieldKind::Number, ..plain.fields()[0].clone() },
-                FormField {
-                    name: "s".into(),
-                    kind: FieldKind::Select,
-                    options: vec!["a".into(), "b".into()],
-                    ..plain.fields()[0].clone()
-                },
-            ],
-            prompt: "{{n}} of {{s}}".into(),
-            ..plain
-        };
-        assert_eq!(formed.first_message(&inputs(&[("n", "3"), ("s", "a")])).expect("message"), "3 of a");
-        let errors = formed.first_message(&inputs(&[("n", "three"), ("s", "c")])).expect_err("wrong");
-        assert_eq!(errors.len(), 2);
     }
 }

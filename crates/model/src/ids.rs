@@ -67,6 +67,10 @@ id!(
     /// What people are told about a hold once: the id that receivers know it by.
     NoticeId
 );
+id!(
+    /// A file that somebody uploads in chunks, before a conversation takes it.
+    UploadId
+);
 
 /// The position of an event in its execution's log: 1, 2, 3… without a gap. 0 means "before the first".
 pub type Seq = u64;

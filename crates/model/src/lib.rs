@@ -13,6 +13,7 @@ pub mod digest;
 pub mod event;
 pub mod exclude;
 pub mod execution;
+pub mod form;
 pub mod hold;
 pub mod ids;
 pub mod image;

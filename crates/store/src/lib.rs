@@ -26,6 +26,7 @@ mod snapshot;
 mod spending;
 mod store;
 mod tokens;
+mod uploads;
 mod writer;
 
 pub use audit::{Audited, By, Deed, Entry};
@@ -46,3 +47,4 @@ pub use shares::SharedWith;
 pub use snapshot::{Contents, ContentsExecution, contents, snapshot};
 pub use store::Store;
 pub use tokens::{NewToken, Token, TokenId};
+pub use uploads::{NewUpload, TakeUpload, Taken, Upload, UploadBegun, UploadQuota};

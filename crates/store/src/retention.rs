@@ -289,6 +289,7 @@ async fn delete_rows(conn: &mut SqliteConnection, deletion: &mut Deletion) -> Re
     of("DELETE FROM side_log WHERE execution = ?1").await?;
     of("DELETE FROM idempotency WHERE execution = ?1").await?;
     of("DELETE FROM shares WHERE execution = ?1").await?;
+    of("DELETE FROM uploads WHERE execution = ?1").await?;
     deletion.holds = of("DELETE FROM holds WHERE execution = ?1").await?;
     of("DELETE FROM aggregates WHERE execution = ?1").await?;
     of("DELETE FROM executions WHERE id = ?1").await?;

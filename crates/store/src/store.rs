@@ -17,7 +17,7 @@ use crate::codec::{signed, to_json};
 use crate::writer::{Committed, HINTS_KEPT, Tx, WriterHandle, WriterParts, spawn};
 use crate::{
     Applied, ApplyError, CreateOutcome, FactsApplied, Hint, Idempotency, OpenError, Rebuilt, StoreError,
-    StoreOptions, rebuild, schema,
+    StoreOptions, TakeUpload, rebuild, schema, uploads as upload_rows,
 };
 
 /// The event log and its projections. Cheap to clone; all clones are one store.
@@ -95,6 +95,22 @@ impl Store {
         files: Vec<String>,
         idempotency: Option<Idempotency>,
     ) -> Result<CreateOutcome, StoreError> {
+        self.create_with_uploads(id, created, prompt, files, Vec::new(), idempotency).await
+    }
+
+    /// The same, and the execution takes uploads: all of them, or nothing is created. `files` names them too.
+    ///
+    /// # Errors
+    /// The same; [`StoreError::Missing`] when an upload is not there, not whole, another's, or taken.
+    pub async fn create_with_uploads(
+        &self,
+        id: ExecutionId,
+        created: Created,
+        prompt: String,
+        files: Vec<String>,
+        uploads: Vec<TakeUpload>,
+        idempotency: Option<Idempotency>,
+    ) -> Result<CreateOutcome, StoreError> {
         let (existing, committed) = self
             .shared
             .writer
@@ -106,6 +122,7 @@ impl Store {
                         return Ok(Some(existing));
                     }
                     tx.create(id, created, prompt, files).await?;
+                    upload_rows::take(tx, id, uploads).await?;
                     if let Some(idempotency) = idempotency {
                         remember_start(tx, &idempotency, id).await?;
                     }
@@ -117,6 +134,14 @@ impl Store {
             Some(existing) => Ok(CreateOutcome::Existing(existing)),
             None => Ok(CreateOutcome::New(of(&committed, id)?)),
         }
+    }
+
+    /// The execution that an earlier request with this key has started.
+    ///
+    /// # Errors
+    /// [`StoreError::IdempotencyConflict`] when the key came with another request.
+    pub async fn started(&self, idempotency: Idempotency) -> Result<Option<ExecutionId>, StoreError> {
+        self.write(move |tx| Box::pin(async move { started_before(tx, &idempotency).await })).await
     }
 
     /// Decides `command` on the present state and commits its events.

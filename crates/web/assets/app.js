@@ -6,10 +6,12 @@ import { listenForKeys } from "./keys.js";
 import { followConversation } from "./live.js";
 import { followLists } from "./pulse.js";
 import { sendInBackground } from "./send.js";
+import { uploadInBackground } from "./upload.js";
 
 keepClocks();
 keepDrafts();
 sendInBackground();
+uploadInBackground();
 listenForKeys();
 followConversation();
 followLists();

@@ -151,19 +151,32 @@ pub(crate) fn attachments(files: Vec<EncodedFile>) -> Result<Vec<Attachment>, Pr
         })?;
         decoded.push(Attachment { name: file.name, bytes: bytes.into() });
     }
-    check_attachments(&decoded)?;
+    check_attachments(decoded.iter())?;
     Ok(decoded)
 }
 
+/// Holds the number of files of a new conversation, uploads included, against the limit.
+pub(crate) fn check_count(files: usize) -> Result<(), Problem> {
+    if files > limits::MAX_START_FILES {
+        return Err(Problem::invalid(format!(
+            "a conversation may start with at most {} files; put them into an archive",
+            limits::MAX_START_FILES
+        )));
+    }
+    Ok(())
+}
+
 /// Holds attachments against the limits.
-pub(crate) fn check_attachments(files: &[Attachment]) -> Result<(), Problem> {
+pub(crate) fn check_attachments<'a>(
+    files: impl ExactSizeIterator<Item = &'a Attachment>,
+) -> Result<(), Problem> {
     if files.len() > limits::MAX_ATTACHMENTS {
         return Err(Problem::invalid(format!(
             "a message may have at most {} files; put them into an archive",
             limits::MAX_ATTACHMENTS
         )));
     }
-    if files.iter().map(|file| file.bytes.len()).sum::<usize>() > limits::MAX_ATTACHMENTS_BYTES {
+    if files.map(|file| file.bytes.len()).sum::<usize>() > limits::MAX_ATTACHMENTS_BYTES {
         return Err(Problem::too_large("the files of a message together", limits::MAX_ATTACHMENTS_BYTES));
     }
     Ok(())

@@ -15,8 +15,11 @@ pub const MAX_ATTACHMENTS_BYTES: usize = 32 * 1024 * 1024;
 /// Files of one message: a folder full of them belongs into an archive.
 pub const MAX_ATTACHMENTS: usize = 50;
 
-/// Fields of one HTML form; far above any agent's entry form.
-pub const MAX_FORM_FIELDS: usize = 500;
+/// Files that a conversation may start with, uploaded ones included: the first message names each.
+pub const MAX_START_FILES: usize = 500;
+
+/// Fields of one HTML form; far above any agent's entry form, with a field for each upload.
+pub const MAX_FORM_FIELDS: usize = 1_000;
 
 /// Rows of a list page where a client names no number.
 pub const DEFAULT_PAGE: u32 = 50;

@@ -24,6 +24,7 @@ static SANITISER: LazyLock<Builder<'static>> = LazyLock::new(|| {
     builder
         .tags(HashSet::from([
             "a",
+            "b",
             "blockquote",
             "br",
             "code",
@@ -36,17 +37,22 @@ static SANITISER: LazyLock<Builder<'static>> = LazyLock::new(|| {
             "h5",
             "h6",
             "hr",
+            "i",
             "li",
             "ol",
             "p",
             "pre",
+            "small",
             "strong",
+            "sub",
+            "sup",
             "table",
             "tbody",
             "td",
             "th",
             "thead",
             "tr",
+            "u",
             "ul",
         ]))
         .clean_content_tags(HashSet::from(["script", "style"]))
@@ -71,6 +77,12 @@ fn options(hard_breaks: bool) -> Options<'static> {
     options.render.escape = true;
     options.render.hardbreaks = hard_breaks;
     options
+}
+
+/// HTML of whoever wrote a form: the same short list of tags is let through.
+#[must_use]
+pub fn clean_html(text: &str) -> String {
+    SANITISER.clean(text).to_string()
 }
 
 /// The text of a model.

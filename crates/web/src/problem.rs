@@ -7,7 +7,7 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use holdpoint_control::{CommandError, DecideError, ForkError, InsideError, StartError};
+use holdpoint_control::{CommandError, DecideError, ForkError, InsideError, StartError, UploadError};
 use holdpoint_model::{Refusal, UnixMs};
 use holdpoint_store::StoreError;
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -230,6 +230,58 @@ impl From<ForkError> for Problem {
 
 fn error_text(known: &[String]) -> String {
     format!("name one of these in `agent`: {}", known.join(", "))
+}
+
+impl From<UploadError> for Problem {
+    fn from(error: UploadError) -> Self {
+        let detail = error.to_string();
+        let refused =
+            |status, code, title, next: &str| Self::new(status, code, title, format!("{detail}; {next}"));
+        match error {
+            UploadError::Unknown => Self::not_found("upload"),
+            UploadError::Name(text) => Self::invalid(text),
+            UploadError::TooLong => {
+                let next = "put it where the agent can fetch it";
+                refused(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "too large", next)
+                    .with("limit_bytes", json!(holdpoint_control::MAX_UPLOAD_BYTES))
+            }
+            UploadError::Quota(_) => {
+                let next = "start a conversation with them, or give some up with DELETE /v1/uploads/ID";
+                refused(StatusCode::CONFLICT, "too_many_uploads", "too many uploads", next)
+            }
+            UploadError::NoRoom { free_bytes } => {
+                let next = "ask whoever runs this server to make room";
+                refused(StatusCode::INSUFFICIENT_STORAGE, "disk_full", "there is no room for this file", next)
+                    .with("free_bytes", json!(free_bytes))
+            }
+            UploadError::Gap { received_bytes } => {
+                let next = "send what is between, first";
+                refused(StatusCode::CONFLICT, "wrong_offset", "this chunk would leave a gap", next)
+                    .with("received", json!(received_bytes))
+            }
+            UploadError::Beyond { size_bytes } => {
+                let next = "begin an upload of the right size";
+                refused(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the chunk is too long", next)
+                    .with("size", json!(size_bytes))
+            }
+            UploadError::Different => {
+                let next = "the file has changed: give this upload up and begin anew";
+                refused(StatusCode::CONFLICT, "different_content", "this is another file", next)
+            }
+            UploadError::Busy => {
+                let next = "send one chunk after the other";
+                refused(StatusCode::CONFLICT, "busy", "this upload is being written to", next)
+                    .header(header::RETRY_AFTER, "1")
+            }
+            UploadError::BrokeOff { received_bytes, .. } => {
+                let next = "go on from `received`";
+                refused(StatusCode::BAD_REQUEST, "incomplete_body", "the chunk did not arrive whole", next)
+                    .with("received", json!(received_bytes))
+            }
+            UploadError::Io(error) => Self::internal("store an upload", &error),
+            UploadError::Store(error) => error.into(),
+        }
+    }
 }
 
 impl From<DecideError> for Problem {

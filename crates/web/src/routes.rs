@@ -31,6 +31,10 @@ impl Methods {
         self.with(MethodFilter::POST, Method::POST, handler)
     }
 
+    pub(crate) fn put<H: Handler<T, WebState>, T: 'static>(self, handler: H) -> Self {
+        self.with(MethodFilter::PUT, Method::PUT, handler)
+    }
+
     pub(crate) fn patch<H: Handler<T, WebState>, T: 'static>(self, handler: H) -> Self {
         self.with(MethodFilter::PATCH, Method::PATCH, handler)
     }

@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, ops::Range, path::Path};
 use holdpoint_containers::Choice;
 use holdpoint_model::{
     AgentDef, HumanDuration,
-    agent::{FieldKind, MAX_REMINDERS},
+    agent::MAX_REMINDERS,
+    form::{self, FormField},
 };
 use toml::{
     Spanned,
@@ -241,31 +242,23 @@ impl Found<'_> {
     }
 
     fn form(&mut self, name: &str, agent: &AgentDef) {
-        let mut seen = BTreeSet::new();
-        for (i, field) in agent.form.iter().enumerate() {
-            let i = i.to_string();
-            let at = |key: &'static str| ["agents", name, "form", i.as_str(), key];
-            if field.name.trim().is_empty() {
-                self.add(&at("name"), "a field needs a name", "the key in `inputs`");
-            } else if !seen.insert(field.name.as_str()) {
-                self.add(
-                    &at("name"),
-                    &format!("two fields are called `{}`", field.name),
-                    "expected a name of its own",
-                );
-            }
-            if field.kind == FieldKind::Select && field.options.is_empty() {
-                self.add(
-                    &at("type"),
-                    "a select needs something to select",
-                    "add options = [\"…\", \"…\"] to this field",
-                );
-            }
+        for fault in form::check(&agent.form) {
+            let i = fault.field.to_string();
+            self.add(&["agents", name, "form", &i, fault.key], &fault.message, &fault.hint);
+        }
+        let is_field = |field: &&FormField| field.kind.has_value();
+        if agent.prompt.is_empty() && !agent.fields().iter().any(|field| is_field(&field)) {
+            self.add(
+                &["agents", name, "form"],
+                "a form without a field makes no first message",
+                "add a field to it, or a `prompt` to the agent",
+            );
         }
         let fields = agent.fields();
         for placeholder in placeholders(&agent.prompt) {
-            if !fields.iter().any(|field| field.name == placeholder) {
-                let known: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+            let known = || fields.iter().filter(is_field).map(|field| field.name.as_str());
+            if !known().any(|name| name == placeholder) {
+                let known: Vec<&str> = known().collect();
                 self.add(
                     &["agents", name, "prompt"],
                     &format!("`{{{{{placeholder}}}}}` is no field of the form"),

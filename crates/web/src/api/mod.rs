@@ -25,11 +25,13 @@ mod shares;
 mod start;
 mod status;
 mod tokens;
+mod uploads;
 mod users;
 mod views;
 mod worker;
 mod workers;
 
+use axum::extract::DefaultBodyLimit;
 use http::StatusCode;
 
 pub(crate) use audit::audit_page;
@@ -48,7 +50,11 @@ use crate::{
 
 /// Every endpoint of the API.
 pub(crate) fn routes() -> Routes {
-    Routes::new()
+    // A chunk is counted as it comes.
+    let chunks = Routes::new()
+        .route("/v1/uploads/{id}", get(uploads::show).put(uploads::chunk).delete(uploads::give_up))
+        .around(|router| router.layer(DefaultBodyLimit::disable()));
+    chunks
         .route("/health", get(health::health))
         .route("/v1/agents", get(agents::agents))
         .route("/v1/executions", get(executions::executions).post(start::start))
@@ -78,6 +84,7 @@ pub(crate) fn routes() -> Routes {
         .route("/v1/status", get(status::status))
         .route("/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/v1/tokens/{id}", delete(tokens::revoke))
+        .route("/v1/uploads", get(uploads::list).post(uploads::begin))
         .route("/v1/links", post(links::create))
         .route("/v1/users", get(users::list).post(users::create))
         .route("/v1/users/{id}", get(users::one).patch(users::change))

@@ -7,8 +7,8 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use holdpoint_control::{Attachment, NewExecution};
-use holdpoint_model::{Digest, UserId};
+use holdpoint_control::{Attachment, Content, NewExecution, NewFile};
+use holdpoint_model::{AgentDef, Digest, UploadId, form::FieldKind};
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
@@ -16,7 +16,7 @@ use serde_json::json;
 use super::views;
 use crate::{
     auth::Caller,
-    body::{EncodedFile, Upload, attachments},
+    body::{EncodedFile, Upload, attachments, check_count},
     limits,
     problem::Problem,
     state::WebState,
@@ -30,6 +30,9 @@ pub(super) struct Body {
     inputs: BTreeMap<String, String>,
     #[serde(default)]
     files: Vec<EncodedFile>,
+    /// Uploads by the field of the form that they are for; under the empty name, for none.
+    #[serde(default)]
+    uploads: BTreeMap<String, Vec<UploadId>>,
 }
 
 pub(super) async fn start(
@@ -39,8 +42,20 @@ pub(super) async fn start(
     Upload(body): Upload<Body>,
 ) -> Result<Response, Problem> {
     caller.check_start()?;
-    let files = attachments(body.files)?;
-    let idempotency = idempotency(&headers, caller.user, &body.agent, &body.inputs, &files)?;
+    let sent = attachments(body.files)?;
+    let idempotency = match idempotency_key(&headers)? {
+        Some(key) => {
+            Some((caller.user, key, digest(&state, &body.agent, &body.inputs, &sent, &body.uploads)))
+        }
+        None => None,
+    };
+    let mut files: Vec<NewFile> = sent.into_iter().map(for_no_field).collect();
+    for (field, ids) in body.uploads {
+        let uploads =
+            ids.into_iter().map(|id| NewFile { field: field.clone(), content: Content::Uploaded(id) });
+        files.extend(uploads);
+    }
+    check_count(files.len())?;
     let started = state
         .control
         .start(NewExecution {
@@ -57,18 +72,29 @@ pub(super) async fn start(
     Ok((status, [(header::LOCATION, location)], Json(view)).into_response())
 }
 
-/// The key of the request, with a digest of all that makes it this request.
-fn idempotency(
-    headers: &HeaderMap,
-    user: UserId,
+fn for_no_field(file: Attachment) -> NewFile {
+    NewFile { field: String::new(), content: Content::Sent(file) }
+}
+
+/// A digest of all that makes it this request. Passwords are left out: a digest of one could be guessed at.
+fn digest(
+    state: &WebState,
     agent: &str,
     inputs: &BTreeMap<String, String>,
     files: &[Attachment],
-) -> Result<Option<(UserId, String, Digest)>, Problem> {
-    let Some(key) = idempotency_key(headers)? else { return Ok(None) };
+    uploads: &BTreeMap<String, Vec<UploadId>>,
+) -> Digest {
+    let form = state.control.agents().get(agent).map(AgentDef::fields).unwrap_or_default();
+    let is_secret =
+        |name: &str| form.iter().any(|field| field.kind == FieldKind::Password && field.name == name);
+    let inputs: BTreeMap<_, _> = inputs.iter().filter(|(name, _)| !is_secret(name)).collect();
     let files: Vec<_> = files.iter().map(|file| json!([file.name, Digest::of_bytes(&file.bytes)])).collect();
-    let digest = Digest::of(&json!({ "agent": agent, "inputs": inputs, "files": files }));
-    Ok(Some((user, key, digest)))
+    let mut request = json!({ "agent": agent, "inputs": inputs, "files": files });
+    // As it was before there were uploads, where there are none: keys are good across an upgrade.
+    if !uploads.is_empty() {
+        request["uploads"] = json!(uploads);
+    }
+    Digest::of(&request)
 }
 
 /// The `Idempotency-Key` header.

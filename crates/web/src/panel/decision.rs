@@ -45,7 +45,7 @@ pub(super) async fn decide(
 
 async fn take(state: &WebState, caller: &Caller, id: &str, mut form: FormData) -> Result<(), Problem> {
     let row = hold(state, caller, id, Act::Decide).await?;
-    let files = std::mem::take(&mut form.files);
+    let files = form.take_files();
     let request = request_of(&row.hold, &form)?;
     state.control.decide_with_files(row.hold.id, request, files, caller.actor()).await?;
     Ok(())

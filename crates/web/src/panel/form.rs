@@ -20,7 +20,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct FormData {
     fields: Vec<(String, String)>,
-    pub(super) files: Vec<Attachment>,
+    /// Each with the name of its control.
+    files: Vec<(String, Attachment)>,
 }
 
 impl FormData {
@@ -32,6 +33,21 @@ impl FormData {
     /// Every field of this name.
     pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.fields.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The files, whichever control they come from.
+    pub(super) fn take_files(&mut self) -> Vec<Attachment> {
+        self.take_named_files().into_iter().map(|(_, file)| file).collect()
+    }
+
+    /// The files, each with the name of its control.
+    pub(super) fn take_named_files(&mut self) -> Vec<(String, Attachment)> {
+        std::mem::take(&mut self.files)
+    }
+
+    /// Every field whose name begins so: the rest of its name, and its value.
+    pub(super) fn prefixed<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.fields.iter().filter_map(move |(key, value)| Some((key.strip_prefix(prefix)?, value.as_str())))
     }
 
     /// A text as it was before the browser made every line end CR LF.
@@ -86,7 +102,7 @@ async fn parse(request: Request, state: &WebState, limit: usize) -> Result<FormD
     if form.fields.len() > limits::MAX_FORM_FIELDS {
         return Err(Problem::invalid("the form has too many fields"));
     }
-    check_attachments(&form.files)?;
+    check_attachments(form.files.iter().map(|(_, file)| file))?;
     Ok(form)
 }
 
@@ -141,7 +157,7 @@ async fn multipart_form(mut multipart: Multipart) -> Result<FormData, Problem> {
                 let bytes = field.bytes().await.map_err(|error| malformed(error.body_text()))?;
                 // An empty file control sends one nameless, empty file.
                 if !file_name.is_empty() {
-                    form.files.push(Attachment { name: file_name, bytes });
+                    form.files.push((name, Attachment { name: file_name, bytes }));
                 }
             }
             None => {

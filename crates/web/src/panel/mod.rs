@@ -14,7 +14,8 @@
 //! | --- | --- |
 //! | `body[data-page]` | `login`, `welcome`, `home`, `start`, `list`, `inbox`, `conversation`, `fork`, `session`, `share`, `account`, `people`, `user`, `audit`, `error` |
 //! | sign-in | `form#login` with `name`, `password`; `form#welcome` with `name`, `password`, `again` |
-//! | start | `a[data-agent=NAME]`; `form#start` with the form's fields and `files`; `button[data-action=start]` |
+//! | start | `a[data-agent=NAME]`; `form#start` with the form's fields, and `files` where none of them is for files; `button[data-action=start|start-as]`, `a[data-action=cancel]` |
+//! | | `#field-NAME-error` says what is wrong with a field; `[data-upload=NAME] li[data-uploaded=UUID]` is a file that is uploaded for one |
 //! | list | `[data-execution=UUID][data-status=…]` |
 //! | inbox | the holds below; `#empty` where there are none; `#more a[rel=next]` where there are more |
 //! | conversation | `main[data-execution=UUID][data-status=…][data-connection=live|reconnecting|ended|off]` |

@@ -1,15 +1,13 @@
 //! `/agents/{name}`: an agent's form, and starting it.
 
-use std::collections::BTreeMap;
-
 use axum::{
     extract::State,
     response::{IntoResponse as _, Redirect, Response},
 };
-use holdpoint_control::{NewExecution, StartError};
+use holdpoint_control::{Content, NewExecution, NewFile, StartError, UploadError};
 use holdpoint_model::{
-    AgentDef,
-    agent::{FieldKind, FormField},
+    AgentDef, UploadId,
+    form::{FieldErrors, FieldKind, FormField, GLOBAL, Inputs, UPLOAD_PREFIX},
 };
 use http::StatusCode;
 use maud::{Markup, html};
@@ -19,17 +17,30 @@ use super::{
     form::FormData,
     home, inbox,
     layout::Page,
-    parts::{self, hold::attach, text},
+    parts::{
+        self,
+        element::{Kept, Shown, attach, buttons, element},
+    },
 };
 use crate::{
     auth::{Caller, Visitor},
-    body::Path,
+    body::{Path, check_count},
     markdown,
     problem::Problem,
     state::WebState,
 };
 
-type Inputs = BTreeMap<String, String>;
+/// The control for files of no field.
+const ATTACH: &str = "files";
+
+/// What the form shows.
+#[derive(Default)]
+struct Filled {
+    /// Nothing of passwords.
+    inputs: Inputs,
+    kept: Vec<Kept>,
+    errors: FieldErrors,
+}
 
 pub(super) async fn page(
     State(state): State<WebState>,
@@ -38,8 +49,10 @@ pub(super) async fn page(
 ) -> Result<Response, PageError> {
     caller.check_start()?;
     let agent = find(&state, &name)?;
-    let inputs = agent.fields().into_iter().map(|field| (field.name, field.value)).collect();
-    show(&state, &caller, &name, &agent, &inputs, &Inputs::new()).await
+    // A button's value is what it gives when it is pressed, and no beginning of anything.
+    let fields = agent.fields().into_iter().filter(|field| field.kind != FieldKind::Action);
+    let inputs = fields.map(|field| (field.name, field.value)).collect();
+    show(&state, &caller, &name, &agent, &Filled { inputs, ..Filled::default() }).await
 }
 
 fn find(state: &WebState, name: &str) -> Result<AgentDef, Problem> {
@@ -51,8 +64,7 @@ async fn show(
     caller: &Caller,
     name: &str,
     agent: &AgentDef,
-    inputs: &Inputs,
-    errors: &Inputs,
+    filled: &Filled,
 ) -> Result<Response, PageError> {
     let open = inbox::count_for(state, caller).await?;
     let title = home::title(name, agent);
@@ -65,62 +77,47 @@ async fn show(
             div.prose { (markdown::render(&agent.description)) }
             @if rehearsal { (parts::facts::rehearsal()) }
             form #start .card .stack method="post" enctype="multipart/form-data" action={ "/agents/" (crate::encode(name)) } {
-                @if !errors.is_empty() {
-                    p.alert role="alert" {
-                        "Not started yet: " (errors.values().cloned().collect::<Vec<_>>().join("; ")) "."
-                    }
-                }
-                @for (n, field) in agent.fields().iter().enumerate() {
-                    (control(field, inputs.get(&field.name).map_or("", String::as_str), errors.get(&field.name), n == 0))
-                }
-                div.row {
-                    (attach())
-                    button.primary type="submit" data-action="start" { "Start" }
-                }
+                (elements(&agent.fields(), filled))
             }
         }
     });
-    if !errors.is_empty() {
+    if !filled.errors.is_empty() {
         *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
     }
     Ok(response)
 }
 
-fn control(field: &FormField, value: &str, error: Option<&String>, first: bool) -> Markup {
-    let label = if field.label.is_empty() { &field.name } else { &field.label };
-    let id = format!("field-{}", field.name);
-    let invalid = error.map(|_| "true");
-    let error_id = error.map(|_| format!("{id}-error"));
+fn elements(fields: &[FormField], filled: &Filled) -> Markup {
+    let kept_for =
+        |name: &str| -> Vec<Kept> { filled.kept.iter().filter(|kept| kept.field == name).cloned().collect() };
+    // Where something is wrong the first of it is looked at, else the first field.
+    let wrong = fields.iter().position(|field| filled.errors.contains_key(&field.name));
+    let first = wrong.or_else(|| fields.iter().position(|field| field.kind.has_value()));
     html! {
-        div.field {
-            @match field.kind {
-                FieldKind::Checkbox => label.check {
-                    input id=(id) type="checkbox" name=(field.name) value="yes" checked[value == "yes" || value == "true"]
-                        required[field.required] autofocus[first];
-                    span { (label) }
-                },
-                kind => {
-                    label for=(id) { (label) @if !field.required { span.quiet { " (optional)" } } }
-                    @match kind {
-                        FieldKind::Area => textarea id=(id) name=(field.name) rows=(text::rows(value, 5, 20))
-                            placeholder=(field.placeholder) required[field.required] autofocus[first]
-                            aria-invalid=[invalid] aria-describedby=[&error_id] { (text::area_value(value)) },
-                        FieldKind::Select => select id=(id) name=(field.name) required[field.required] autofocus[first]
-                            aria-invalid=[invalid] aria-describedby=[&error_id]
-                        {
-                            @if !field.required || value.is_empty() { option value="" { "—" } }
-                            @for choice in &field.options { option value=(choice) selected[choice == value] { (choice) } }
-                        },
-                        kind => input id=(id) name=(field.name) value=(value) placeholder=(field.placeholder)
-                            type=(if kind == FieldKind::Number { "number" } else { "text" })
-                            step=[(kind == FieldKind::Number).then_some("any")]
-                            required[field.required] autofocus[first]
-                            aria-invalid=[invalid] aria-describedby=[&error_id];
-                    }
-                }
-            }
-            @if let Some(error) = error { p.field-error id=[&error_id] { (error) } }
+        @if !fields.iter().any(|field| field.kind == FieldKind::Errors) { (alert(fields, &filled.errors)) }
+        @for (n, field) in fields.iter().enumerate() {
+            @if field.kind == FieldKind::Errors { (alert(fields, &filled.errors)) }
+            (element(field, Shown {
+                value: filled.inputs.get(&field.name).map_or("", String::as_str),
+                error: filled.errors.get(&field.name).map(String::as_str),
+                kept: &kept_for(&field.name),
+                first: first == Some(n),
+            }))
         }
+        div.row {
+            @if !fields.iter().any(|field| field.kind == FieldKind::File) { (attach(&kept_for(""))) }
+            (buttons(fields))
+        }
+    }
+}
+
+/// What is wrong, all of it in one place: first what is no single field's fault.
+fn alert(fields: &[FormField], errors: &FieldErrors) -> Markup {
+    let of_field = |name: &str| fields.iter().any(|field| field.kind.has_value() && field.name == name);
+    let (theirs, global): (Vec<_>, Vec<_>) = errors.iter().partition(|(name, _)| of_field(name));
+    let all: Vec<&str> = global.into_iter().chain(theirs).map(|(_, why)| why.as_str()).collect();
+    html! {
+        @if !all.is_empty() { p.alert role="alert" { "Not started yet: " (all.join("; ")) "." } }
     }
 }
 
@@ -132,21 +129,87 @@ pub(super) async fn start(
 ) -> Result<Response, PageError> {
     caller.check_start()?;
     let agent = find(&state, &name)?;
-    let inputs: Inputs =
-        agent.fields().into_iter().map(|field| (field.name.clone(), form.text(&field.name))).collect();
-    let started = state
-        .control
-        .start(NewExecution {
+    let fields = agent.fields();
+    let mut filled = Filled { inputs: inputs_of(&fields, &form), ..Filled::default() };
+    uploads_of(&state, &caller, &fields, &mut form, &mut filled).await?;
+    check_count(filled.kept.len())?;
+    if filled.errors.is_empty() {
+        let of = |kept: &Kept| NewFile { field: kept.field.clone(), content: Content::Uploaded(kept.id) };
+        let new = NewExecution {
             agent: name.clone(),
-            inputs: inputs.clone(),
-            files: std::mem::take(&mut form.files),
+            inputs: filled.inputs.clone(),
+            files: filled.kept.iter().map(of).collect(),
             by: caller.actor(),
             idempotency: None,
+        };
+        match state.control.start(new).await {
+            Ok(started) => {
+                return Ok(Redirect::to(&format!("/executions/{}", started.execution.id)).into_response());
+            }
+            Err(StartError::Invalid(errors)) => filled.errors = errors,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    show(&state, &caller, &name, &agent, &filled).await
+}
+
+fn inputs_of(fields: &[FormField], form: &FormData) -> Inputs {
+    let typed = fields.iter().filter(|field| field.kind.has_value() && field.kind != FieldKind::File);
+    typed
+        .map(|field| (field.name.clone(), form.text(&field.name)))
+        .filter(|(name, value)| {
+            // A button that was not pressed says nothing.
+            let is_button = fields.iter().any(|field| field.kind == FieldKind::Action && &field.name == name);
+            !is_button || !value.is_empty()
         })
-        .await;
-    match started {
-        Ok(started) => Ok(Redirect::to(&format!("/executions/{}", started.execution.id)).into_response()),
-        Err(StartError::Invalid(errors)) => show(&state, &caller, &name, &agent, &inputs, &errors).await,
-        Err(error) => Err(error.into()),
+        .collect()
+}
+
+/// Everything that is uploaded for the form: what it names, and the files that it carries, which are kept as
+/// uploads as well. So none has to be chosen again when something else in the form is wrong.
+async fn uploads_of(
+    state: &WebState,
+    caller: &Caller,
+    fields: &[FormField],
+    form: &mut FormData,
+    filled: &mut Filled,
+) -> Result<(), Problem> {
+    let named: Vec<(String, String)> =
+        form.prefixed(UPLOAD_PREFIX).map(|(field, id)| (field.to_owned(), id.to_owned())).collect();
+    for (field, id) in named {
+        let found = match id.parse::<UploadId>() {
+            Ok(id) => state.control.upload(caller.user, id).await,
+            Err(_) => Err(UploadError::Unknown),
+        };
+        match found {
+            Ok(upload) => filled.keep(field, upload),
+            Err(UploadError::Unknown) => {
+                let why = "an uploaded file is not there any more; choose it again";
+                filled.errors.insert(key_of(&field), why.into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    for (control, file) in form.take_named_files() {
+        let is_field = fields.iter().any(|field| field.kind == FieldKind::File && field.name == control);
+        let field = if control == ATTACH && !is_field { String::new() } else { control };
+        match state.control.keep_as_upload(caller.user, file).await {
+            Ok(upload) => filled.keep(field, upload),
+            Err(error @ (UploadError::Io(_) | UploadError::Store(_))) => return Err(error.into()),
+            Err(error) => {
+                filled.errors.insert(key_of(&field), error.to_string());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn key_of(field: &str) -> String {
+    if field.is_empty() { GLOBAL.to_owned() } else { field.to_owned() }
+}
+
+impl Filled {
+    fn keep(&mut self, field: String, upload: holdpoint_store::Upload) {
+        self.kept.push(Kept { field, id: upload.id, name: upload.name, size_bytes: upload.size_bytes });
     }
 }

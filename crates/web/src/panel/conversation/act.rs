@@ -32,7 +32,7 @@ pub(crate) async fn message(
 
 async fn send(state: &WebState, caller: &Caller, id: &str, mut form: FormData) -> Result<(), Problem> {
     let text = form.text("text");
-    let files = std::mem::take(&mut form.files);
+    let files = form.take_files();
     let reply = form.get("hold");
     if !reply.is_empty() {
         let row = hold(state, caller, reply, Act::Decide).await?;

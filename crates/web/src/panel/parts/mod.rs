@@ -3,6 +3,7 @@
 pub(super) mod composer;
 pub(super) mod decided;
 pub(super) mod diff;
+pub(super) mod element;
 pub(super) mod facts;
 pub(super) mod hold;
 pub(super) mod inside;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use holdpoint_model::{
     Actor, AgentDef, Command, DecisionRequest, ExecutionId, HoldId, HoldKind, SessionId,
-    agent::{FieldKind, FormField},
     command::Gone,
     event::{AssistantBlock, Block, Created, ModelCall, ResultFile, SendMode, ToolResult, TurnResult},
+    form::{FieldKind, FormField},
     pricing::Tokens,
     wire::{Fact, NumberedFact},
 };
@@ -21,9 +21,7 @@ pub(crate) fn agents() -> BTreeMap<String, AgentDef> {
         label: label.into(),
         kind,
         required,
-        value: String::new(),
-        placeholder: String::new(),
-        options: Vec::new(),
+        ..FormField::default()
     };
     let reviewer = AgentDef {
         title: "Contract reviewer".into(),
