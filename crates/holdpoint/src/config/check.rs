@@ -15,7 +15,8 @@ use toml::{
 
 use super::{
     diagnostic::Diagnostic,
-    file::{FileConfig, FromEnv, GatewayTable, NotifyTable},
+    file::{FileConfig, FromEnv, GatewayTable, NotifyTable, ServerTable},
+    server::network,
 };
 
 /// The longest name of an agent.
@@ -31,6 +32,7 @@ pub(super) fn check(file: &FileConfig, text: &str, folder: &Path) -> Vec<Diagnos
         found.add(&["max_sessions"], "with no sessions nothing can run", "expected 1 or more");
     }
     found.url(&["base_url"], file.base_url.as_deref());
+    found.server(&file.server);
     found.gateway(&file.gateway);
     found.notify(&file.notify);
     if let Some(Err(why)) = file.container.engine.as_deref().map(str::parse::<Choice>) {
@@ -66,6 +68,20 @@ impl Found<'_> {
     fn add(&mut self, path: &[&str], message: &str, label: &str) {
         let span = span_of(self.table, path);
         self.diagnostics.push(Diagnostic::new(span, message).label(label));
+    }
+
+    fn server(&mut self, server: &ServerTable) {
+        for proxy in server.trusted_proxies.iter().filter(|proxy| network(proxy).is_none()) {
+            self.add(
+                &["server", "trusted_proxies"],
+                &format!("{proxy:?} is no address or network"),
+                "expected as in [\"10.0.0.0/8\", \"::1\"]",
+            );
+        }
+        if let Some(tls) = &server.tls {
+            self.file(&["server", "tls", "cert"], &tls.cert, "the certificate");
+            self.file(&["server", "tls", "key"], &tls.key, "the certificate's key");
+        }
     }
 
     fn url(&mut self, path: &[&str], url: Option<&str>) {

@@ -17,6 +17,8 @@ pub struct FileConfig {
     pub host: Option<IpAddr>,
     /// How others reach the panel, where that is not `http://HOST:PORT`: behind a proxy, for instance.
     pub base_url: Option<String>,
+    /// How others than this machine reach the panel.
+    pub server: ServerTable,
     /// Sessions that may run at once; more wait in line. Derived from memory and cores where absent.
     pub max_sessions: Option<u32>,
     /// Where sessions run: in a `container` each, or as a `process` of this user, which isolates nothing. `auto`
@@ -41,6 +43,33 @@ pub struct FileConfig {
     pub notify: NotifyTable,
     /// The agents, by the name that scripts use. `claude` is there without being written.
     pub agents: BTreeMap<String, AgentDef>,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerTable {
+    /// Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, as in `["127.0.0.1/32"]`; nobody's
+    /// where absent.
+    pub trusted_proxies: Vec<String>,
+    /// Panel and API over TLS, on an address of their own beside the plain one.
+    pub tls: Option<TlsTable>,
+}
+
+/// `tls` of `[server]`
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsTable {
+    /// The file of the certificate and those that lead up to it, as PEM. Read again when it changes.
+    pub cert: PathBuf,
+    /// The file of its key, as PEM.
+    pub key: PathBuf,
+    /// The address to listen on; 127.0.0.1 where absent, `0.0.0.0` for whoever reaches this machine.
+    #[serde(default)]
+    pub host: Option<IpAddr>,
+    /// The port; 3443 where absent.
+    #[serde(default)]
+    pub port: Option<u16>,
 }
 
 /// `engine`

@@ -7,6 +7,7 @@ pub mod file;
 mod gateway;
 mod machine;
 mod notify;
+mod server;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ pub use checkpoints::CheckpointStore;
 pub use file::{EngineChoice, schema};
 pub use gateway::{DEFAULT_UPSTREAM, Gateway, NamedUpstream};
 pub use notify::{Endpoint, NamedSecret, Notify};
+pub use server::{DEFAULT_TLS_PORT, Server, Tls};
 
 use crate::{
     data::{DataDir, describe},
@@ -55,6 +57,8 @@ pub struct Config {
     pub port: u16,
     /// How others reach the panel; None for `http://HOST:PORT`.
     pub base_url: Option<String>,
+    /// How others than this machine reach the panel.
+    pub server: Server,
     /// Sessions that may run at once.
     pub max_sessions: u32,
     /// How long conversations are kept after their end where their agent says nothing; None for ever.
@@ -200,6 +204,7 @@ impl Config {
             host: overrides.host.or(file.host).unwrap_or(Ipv4Addr::LOCALHOST.into()),
             port: port.unwrap_or(DEFAULT_PORT),
             base_url: trimmed(file.base_url),
+            server: Server::resolve(file.server, folder),
             max_sessions: file.max_sessions.unwrap_or_else(machine::default_max_sessions),
             keep: file.keep,
             log: environment.rust_log.clone().or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),

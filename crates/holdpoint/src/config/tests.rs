@@ -64,6 +64,10 @@ fn errors_say_where_what_and_what_is_expected() {
             "a container engine that is none, and a mirror that is no address",
             "[container]\nengine = \"podman\"\nmirror = \"deb.debian.org\"\n",
         ),
+        (
+            "proxies and a certificate",
+            "[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\", \"everybody\"]\n[server.tls]\ncert = \"none.pem\"\nkey = \"none.key\"\n",
+        ),
         ("a webhook without a secret", "[notify]\nwebhook = { url = \"https://hooks.example\" }\n"),
         (
             "addresses and names of channels",
@@ -218,7 +222,7 @@ fn the_example_is_a_configuration_and_the_schema_in_docs_is_current() {
         .map(|line| format!("{line}\n"))
         .collect();
     let dir = tempfile::tempdir().expect("dir");
-    for file in ["rehearsal.yaml", "claude"] {
+    for file in ["rehearsal.yaml", "claude", "cert.pem", "key.pem"] {
         std::fs::write(dir.path().join(file), "").expect("file");
     }
     for folder in [".claude", "plugins/review", "reference"] {

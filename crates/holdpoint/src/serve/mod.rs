@@ -8,6 +8,7 @@ mod record;
 mod secret;
 mod sessions;
 mod tickets;
+mod tls;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -18,16 +19,21 @@ use std::{
 };
 
 use anyhow::Context as _;
-use axum::{Router, serve::ListenerExt as _};
+use axum::{Extension, Router, serve::ListenerExt as _};
 use holdpoint_containers::ConnectOptions;
 use holdpoint_control::{Control, ControlOptions, Layout, Outlets, Shutdown, Tokens};
 use holdpoint_engine::{Engine, ProcessEngine, WorkerId};
 use holdpoint_gateway::Gateway;
 use holdpoint_model::{UnixMs, container, image};
 use holdpoint_store::{Hint, Store, StoreOptions};
-use holdpoint_web::WebState;
+use holdpoint_web::{OverTls, WebState};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-use tokio::{net::TcpListener, signal::unix::SignalKind, sync::broadcast};
+use tokio::{
+    net::TcpListener,
+    signal::unix::SignalKind,
+    sync::broadcast,
+    task::{JoinError, JoinHandle},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -123,11 +129,22 @@ pub async fn run(plan: Plan, stop: CancellationToken, ready: impl FnOnce(&Runnin
     .with_rates(plan.config.gateway.rates);
     tokio::spawn(forget_what_ended(store.hints(), gateway.clone()));
     let closing = CancellationToken::new();
-    let url = local_url(address);
-    let public = plan.config.base_url.clone().unwrap_or_else(|| url.clone());
+    let url = local_url("http", address);
+    let tls = match &plan.config.server.tls {
+        Some(tls) => Some(tls::TlsListener::bind(tls).await?),
+        None => None,
+    };
+    let public = match (&plan.config.base_url, &tls) {
+        (Some(base_url), _) => base_url.clone(),
+        (None, Some(tls)) => local_url("https", tls.address()),
+        (None, None) => url.clone(),
+    };
     let gateway_routes = Router::new().nest(GATEWAY_PATH, holdpoint_gateway::router(gateway.clone()));
     let web = WebState::new(control.clone(), &public).closing(closing.clone());
-    let router = gateway_routes.clone().merge(holdpoint_web::router(web));
+    let web = holdpoint_web::router(web.proxies(plan.config.server.trusted_proxies.clone()));
+    // Sessions are on this machine: the gateway is not reached from elsewhere.
+    let over_tls = web.clone().layer(Extension(OverTls));
+    let router = gateway_routes.clone().merge(web);
 
     let (token, older) = people::terminal_token(&store).await?;
     plan.data.write_control(&ControlFile {
@@ -153,6 +170,16 @@ pub async fn run(plan: Plan, stop: CancellationToken, ready: impl FnOnce(&Runnin
             .with_graceful_shutdown(async move { closing.cancelled().await })
             .await
         }
+    });
+    let mut tls_server = tls.map(|listener| {
+        info!(address = %listener.address(), "listening over TLS");
+        let (closing, service) =
+            (closing.clone(), over_tls.into_make_service_with_connect_info::<SocketAddr>());
+        tokio::spawn(async move {
+            axum::serve(listener.tap_io(|_| {}), service)
+                .with_graceful_shutdown(async move { closing.cancelled().await })
+                .await
+        })
     });
     if let Some(containers) = chosen.containers {
         let (listener, closing) = (sessions::listen(&plan.data)?, closing.clone());
@@ -181,6 +208,9 @@ pub async fn run(plan: Plan, stop: CancellationToken, ready: impl FnOnce(&Runnin
         end = asked_to_end() => end.map_err(Into::into),
         () = stop.cancelled() => Ok(End::Down),
         ended = &mut server => Err(by_itself("server", ended.map_err(Into::into).and_then(|ended| Ok(ended?)))),
+        ended = ended(&mut tls_server) => {
+            Err(by_itself("TLS server", ended.map_err(Into::into).and_then(|ended| Ok(ended?))))
+        }
         ended = &mut reconciler => {
             Err(by_itself("reconciler", ended.map_err(Into::into).and_then(|ended| Ok(ended?))))
         }
@@ -203,8 +233,19 @@ pub async fn run(plan: Plan, stop: CancellationToken, ready: impl FnOnce(&Runnin
     if !server.is_finished() && tokio::time::timeout(CLOSE_WITHIN, &mut server).await.is_err() {
         server.abort();
     }
+    if let Some(server) = &tls_server {
+        server.abort();
+    }
     store.close().await;
     end.map(|_| ())
+}
+
+/// When a server that there may be has ended.
+async fn ended<T>(server: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
+    match server {
+        Some(server) => server.await,
+        None => std::future::pending().await,
+    }
 }
 
 fn by_itself(what: &str, ended: anyhow::Result<()>) -> anyhow::Error {
@@ -294,11 +335,11 @@ fn loopback_of(address: SocketAddr) -> IpAddr {
 }
 
 /// The address as people type it on this machine.
-fn local_url(address: SocketAddr) -> String {
+fn local_url(scheme: &str, address: SocketAddr) -> String {
     if address.ip().is_loopback() || address.ip().is_unspecified() {
-        format!("http://localhost:{}", address.port())
+        format!("{scheme}://localhost:{}", address.port())
     } else {
-        format!("http://{address}")
+        format!("{scheme}://{address}")
     }
 }
 
