@@ -44,7 +44,7 @@ pub use layout::Layout;
 pub use links::{LinkRefused, WorkerLink};
 pub use notify::Outlets;
 pub use reconcile::Shutdown;
-pub use retention::{DeletedNow, Due, DuePage, RetentionError};
+pub use retention::{DeleteError, DeletedNow, Due, DuePage, RetentionError};
 pub use tokens::{Purpose, Tokens};
 
 use crate::{checkpoint::Taking, clock::Clock, links::Links, places::Places, reconcile::Work};
@@ -201,6 +201,12 @@ impl Control {
     #[must_use]
     pub fn folder(&self, id: ExecutionId) -> PathBuf {
         self.inner.options.layout.execution(id)
+    }
+
+    /// Where files are kept that arrive in pieces, over an API that knows them so.
+    #[must_use]
+    pub fn uploads_folder(&self) -> PathBuf {
+        self.inner.options.layout.root().join("uploads-compat")
     }
 
     /// The log of an execution's newest worker.

@@ -34,7 +34,7 @@ use http::StatusCode;
 
 pub(crate) use events::last_event_id;
 pub(crate) use executions::statuses;
-pub(crate) use files::{encode, file_path};
+pub(crate) use files::{collected, encode, file_path, serve_file};
 pub(crate) use holds::hold_page;
 pub(crate) use views::dollars;
 

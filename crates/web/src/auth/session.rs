@@ -43,10 +43,16 @@ pub(crate) fn session_token(state: &WebState, jar: &CookieJar) -> Option<String>
     jar.get(&name(state)).map(|cookie| cookie.value().to_owned()).filter(|token| !token.is_empty())
 }
 
-/// Signs a user in: the cookie to set.
-pub(crate) async fn start_session(state: &WebState, user: UserId) -> Result<HeaderValue, Problem> {
+/// Begins a session of a user's: its secret.
+pub(crate) async fn open_session(state: &WebState, user: UserId) -> Result<String, Problem> {
     let token = fresh_secret().map_err(|error| Problem::internal("make a session", &error))?;
     state.store().create_session(user, hash_token(&token), state.now() + limits::SESSION_MS).await?;
+    Ok(token)
+}
+
+/// Signs a user in: the cookie to set.
+pub(crate) async fn start_session(state: &WebState, user: UserId) -> Result<HeaderValue, Problem> {
+    let token = open_session(state, user).await?;
     set_cookie(state, &token, limits::SESSION_MS / 1000)
 }
 

@@ -1,31 +1,17 @@
-//! `/login`, `/logout`.
+//! The pages of `/login` and `/logout`. The addresses are shared with clients of another API, which decides
+//! who gets what (`compat/kodosumi/login.rs`).
 
-use std::net::SocketAddr;
-
-use axum::{
-    Extension,
-    extract::{ConnectInfo, State},
-    response::{IntoResponse as _, Redirect, Response},
-};
+use axum::response::{IntoResponse as _, Redirect, Response};
 use axum_extra::extract::CookieJar;
-use http::{StatusCode, header};
+use http::header;
 use maud::{Markup, html};
-use serde::Deserialize;
 
-use super::{PageError, form::ShortForm, layout::Page, safe_next};
+use super::{PageError, form::FormData, layout::Page, safe_next};
 use crate::{
-    auth::{Guess, Visitor, end_session, start_session, verify_password},
-    body::Query,
+    auth::{Connection, Visitor, end_session, sign_in, start_session},
     problem::Problem,
     state::WebState,
-    time,
 };
-
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Params {
-    #[serde(default)]
-    next: String,
-}
 
 /// Where signing in goes on to `next`.
 pub(crate) fn login_url(next: &str) -> String {
@@ -39,8 +25,8 @@ pub(crate) fn login_url(next: &str) -> String {
     if next == "/" { "/login".to_owned() } else { format!("/login?next={next}") }
 }
 
-pub(super) async fn page(visitor: Option<Visitor>, Query(params): Query<Params>) -> Response {
-    let next = safe_next(&params.next);
+pub(crate) fn page(visitor: Option<&Visitor>, next: &str) -> Response {
+    let next = safe_next(next);
     if visitor.is_some() {
         return Redirect::to(next).into_response();
     }
@@ -89,55 +75,23 @@ pub(super) fn alert(failure: Option<&Problem>) -> Markup {
     }
 }
 
-/// From where somebody signs in, as far as it is known.
-fn address(connection: Option<Extension<ConnectInfo<SocketAddr>>>) -> String {
-    connection.map_or_else(|| "?".to_owned(), |Extension(ConnectInfo(address))| address.ip().to_string())
-}
-
-pub(super) async fn sign_in(
-    State(state): State<WebState>,
-    connection: Option<Extension<ConnectInfo<SocketAddr>>>,
-    ShortForm(form): ShortForm,
+pub(crate) async fn submit(
+    state: &WebState,
+    connection: &Connection,
+    form: &FormData,
 ) -> Result<Response, PageError> {
     let (name, next) = (form.get("name").trim(), safe_next(form.get("next")));
-    let guess = Guess::new(name, &address(connection));
-    // Counted before it is known, so that many tries at the same time do not slip through.
-    if let Err(wait_s) = state.throttle.count(&guess, state.now()) {
-        let problem = Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too_many_tries",
-            "too many tries",
-            format!(
-                "too many wrong passwords came from where you are; try again in {}",
-                time::length(wait_s * 1000)
-            ),
-        )
-        .header(header::RETRY_AFTER, &wait_s.to_string());
-        return Ok(show(next, name, Some(&problem)));
+    match sign_in(state, connection, name, form.get("password")).await {
+        Ok(user) => {
+            let cookie = start_session(state, user.id).await?;
+            Ok(([(header::SET_COOKIE, cookie)], Redirect::to(next)).into_response())
+        }
+        Err(problem) if problem.status.is_client_error() => Ok(show(next, name, Some(&problem))),
+        Err(problem) => Err(problem.into()),
     }
-    let user = state.store().user_by_name(name).await?;
-    let hash = user.as_ref().and_then(|user| user.password_hash.clone());
-    let fits = verify_password(&state, form.get("password").to_owned(), hash).await?;
-    let Some(user) = user.filter(|_| fits) else {
-        tracing::info!(name, "a sign-in failed");
-        let problem = Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "wrong_password",
-            "not signed in",
-            "name and password do not belong together",
-        );
-        return Ok(show(next, name, Some(&problem)));
-    };
-    state.throttle.succeeded(&guess);
-    let cookie = start_session(&state, user.id).await?;
-    Ok(([(header::SET_COOKIE, cookie)], Redirect::to(next)).into_response())
 }
 
-pub(super) async fn sign_out(
-    State(state): State<WebState>,
-    jar: CookieJar,
-    _: ShortForm,
-) -> Result<Response, PageError> {
-    let cookie = end_session(&state, &jar).await?;
+pub(crate) async fn sign_out(state: &WebState, jar: &CookieJar) -> Result<Response, PageError> {
+    let cookie = end_session(state, jar).await?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/login")).into_response())
 }
