@@ -90,7 +90,7 @@ mod tests {
     #[case("result", r#"{"Text":{"body":"a <i>b</i>"}}"#, "<blockquote><code>a &lt;i&gt;b")]
     #[case("action", r#"{"dict":{"tool":"<b>"}}"#, "&lt;b&gt;")]
     #[case("result", "not json <script>", "<pre>not json &lt;script&gt;</pre>")]
-    #[case("inputs", r#"{"dict":{"t":"a\nb<"}}"#, "dict:\n  t: \"a\\nb&lt;\"")]
+    #[case("inputs", r#"{"dict":{"t":"a\nb<"}}"#, "dict:\n  t: &quot;a\\nb&lt;&quot;")]
     #[case("stdout", "plain \u{1b}[31mred\u{1b}[0m <b>", "plain red &lt;b&gt;")]
     #[case("stdout", "cut \u{1b}[", "cut ")]
     #[case("status", "running", "running")]
