@@ -175,11 +175,9 @@ fn answers(hold: &Hold, fields: &Fields) -> BTreeMap<String, Value> {
     for (n, question) in hold.questions().into_iter().enumerate() {
         let other = fields.text(&format!("q{n}_other"));
         let answer = if question.multi_select {
-            let ticked =
-                question.options.iter().enumerate().filter_map(|(m, choice)| {
-                    fields.is_on(&format!("q{n}_{m}")).then(|| choice.label.clone())
-                });
-            let chosen: Vec<String> = ticked.chain(other).collect();
+            let options = question.options.iter().enumerate();
+            let ticked = options.filter(|(m, _)| fields.is_on(&format!("q{n}_{m}")));
+            let chosen: Vec<String> = ticked.map(|(_, choice)| choice.label.clone()).chain(other).collect();
             (!chosen.is_empty()).then(|| Value::from(chosen))
         } else {
             // Words of one's own are more than a choice.

@@ -69,7 +69,9 @@ pub(super) async fn launch(
     let (name, agent) = find(&state, &path)?;
     let elements = elements::of_agent(agent);
     let refused = |errors| Json(json!({ "errors": with_global(errors), "elements": elements }));
-    let attached = match uploads::attached(&state, &caller, fields.get(FILES)).await? {
+    let is_own = agent.fields().iter().any(|field| field.name == FILES);
+    let files = if is_own { "" } else { fields.get(FILES) };
+    let attached = match uploads::attached(&state, &caller, files).await? {
         Ok(attached) => attached,
         Err(why) => return Ok(refused(ask::error(FILES, &why))),
     };

@@ -15,24 +15,14 @@ use crate::problem::Problem;
 /// No problem is longer than this as JSON. Bytes.
 const MAX_PROBLEM_BYTES: usize = 256 * 1024;
 
-/// What the addresses of that API begin with; the panel's own `/login` and `/logout` are not among them.
-const BEGINNINGS: [&str; 11] = [
-    "/api/login",
-    "/api/dashboard",
-    "/flow",
-    "/-/",
-    "/outputs",
-    "/lock/",
-    "/files",
-    "//files",
-    "/timeline",
-    "/role",
-    "/deploy",
-];
+/// The first parts of that API's addresses; the panel's own `/login` and `/logout` are not among them.
+const FIRST_PARTS: [&str; 11] =
+    ["api", "flow", "-", "inputs", "outputs", "lock", "files", "timeline", "role", "deploy", "serve"];
 
 /// Whether an address is one of that API, known or not.
 pub(crate) fn answers_at(path: &str) -> bool {
-    BEGINNINGS.iter().any(|beginning| path.starts_with(beginning)) || path.starts_with("/serve")
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    FIRST_PARTS.contains(&first)
 }
 
 /// A problem in the form that these clients read.
@@ -105,6 +95,8 @@ mod tests {
     #[case("//files/complete/a/b/in", true)]
     #[case("/outputs/status/x", true)]
     #[case("/serve", true)]
+    #[case("/-/a/b", true)]
+    #[case("/roles", false)]
     #[case("/", false)]
     #[case("/login", false)]
     #[case("/v1/executions", false)]

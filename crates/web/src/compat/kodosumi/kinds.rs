@@ -43,7 +43,8 @@ pub(super) struct Teller {
     is_running: bool,
     /// Files of the first message: told when it runs.
     attached: Vec<String>,
-    kinds: HashMap<HoldId, HoldKind>,
+    /// Locks without a lease.
+    open: HashMap<HoldId, HoldKind>,
 }
 
 type Said = Vec<(&'static str, String)>;
@@ -68,17 +69,15 @@ impl Teller {
             EventBody::Assistant(block) => assistant(block),
             EventBody::ToolResult(result) => vec![tool_result(result)],
             EventBody::HoldOpened { hold, hold_kind, subject, expires_at, .. } => {
-                self.kinds.insert(*hold, *hold_kind);
+                self.open.insert(*hold, *hold_kind);
                 vec![("lock", lock(*hold, *hold_kind, subject, *expires_at))]
             }
-            EventBody::HoldAnswered { hold, decision } => vec![self.lease(*hold, answer(&decision.answer))],
-            EventBody::HoldExpired { hold } => vec![self.lease(*hold, json!({ "action": "expired" }))],
+            EventBody::HoldAnswered { hold, decision } => self.lease(*hold, answer(&decision.answer)),
+            EventBody::HoldExpired { hold } => self.lease(*hold, json!({ "action": "expired" })),
             EventBody::HoldCancelled { hold, reason } => {
-                vec![self.lease(*hold, json!({ "action": "cancelled", "reason": reason }))]
+                self.lease(*hold, json!({ "action": "cancelled", "reason": reason }))
             }
-            EventBody::HoldSuperseded { hold, .. } => {
-                vec![self.lease(*hold, json!({ "action": "superseded" }))]
-            }
+            EventBody::HoldSuperseded { hold, .. } => self.lease(*hold, json!({ "action": "superseded" })),
             EventBody::WorkerLost { reason, .. } => vec![("stderr", reason.clone())],
             EventBody::ApiRetry { error, .. } => {
                 vec![("debug", format!("the model call is tried again: {error}"))]
@@ -119,9 +118,11 @@ impl Teller {
         Vec::new()
     }
 
-    fn lease(&self, hold: HoldId, result: Value) -> (&'static str, String) {
-        let name = self.kinds.get(&hold).map_or("hold", |kind| kind.as_str());
-        ("lease", json!({ "dict": { "name": name, "lid": hold, "result": result } }).to_string())
+    /// The end of a lock, once: what was answered may still be cancelled.
+    fn lease(&mut self, hold: HoldId, result: Value) -> Said {
+        let Some(kind) = self.open.remove(&hold) else { return Vec::new() };
+        let lease = json!({ "dict": { "name": kind.as_str(), "lid": hold, "result": result } });
+        vec![("lease", lease.to_string())]
     }
 }
 

@@ -34,7 +34,8 @@ impl Body {
     fn complete(self) -> Result<(String, String, Role), Problem> {
         let missing: Vec<&str> = [("name", &self.name), ("email", &self.email), ("password", &self.password)]
             .into_iter()
-            .filter_map(|(key, value)| value.is_none().then_some(key))
+            .filter(|(_, value)| value.is_none())
+            .map(|(key, _)| key)
             .collect();
         let (Some(name), Some(password)) = (self.name, self.password) else {
             return Err(required(&missing));

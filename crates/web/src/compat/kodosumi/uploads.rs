@@ -251,13 +251,20 @@ pub(super) async fn put(state: &WebState, caller: &Caller, chunk: Chunk) -> Resu
             ))));
         }
         let own = folder.join(chunk.number.to_string());
-        let (mut count, mut bytes) = (1, chunk.bytes.len());
-        for piece in pieces(&folder)?.into_iter().filter(|piece| *piece != own) {
-            count += 1;
-            bytes += usize::try_from(fs::metadata(piece)?.len()).unwrap_or(usize::MAX);
+        let others = |folder: &Path| -> io::Result<Vec<PathBuf>> {
+            Ok(pieces(folder)?.into_iter().filter(|piece| *piece != own).collect())
+        };
+        let count = others(&folder)?.len() + 1;
+        // All of a batch goes with one message.
+        let mut bytes = chunk.bytes.len() as u64;
+        let batch = folder.parent().unwrap_or(&folder);
+        for upload in uploads_in(batch)? {
+            for piece in others(&batch.join(upload.to_string()))? {
+                bytes += fs::metadata(piece)?.len();
+            }
         }
-        if bytes > limits::MAX_ATTACHMENTS_BYTES {
-            return Ok(Err(Problem::too_large("a file", limits::MAX_ATTACHMENTS_BYTES)));
+        if bytes > limits::MAX_ATTACHMENTS_BYTES as u64 {
+            return Ok(Err(Problem::too_large("the files together", limits::MAX_ATTACHMENTS_BYTES)));
         }
         write(&own, &chunk.bytes)?;
         Ok(Ok(Some(count)))
