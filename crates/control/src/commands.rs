@@ -311,6 +311,18 @@ impl Control {
         Ok(self.store().apply(id, Command::Message { text, files, mode, by }).await?.execution)
     }
 
+    /// Puts files into an execution's workspace without a message that names them: their paths there.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn attach(&self, id: ExecutionId, files: Vec<Attachment>) -> Result<Vec<String>, CommandError> {
+        let execution = self.store().execution(id).await?.ok_or(CommandError::Unknown)?;
+        if execution.status.is_final() {
+            return Err(CommandError::Refused(Refusal::Ended(execution.status.as_str())));
+        }
+        self.place(id, files).await.map_err(CommandError::Attachment)
+    }
+
     /// Puts attached files into an execution's workspace, which is not there before its first worker.
     async fn place(&self, id: ExecutionId, files: Vec<Attachment>) -> std::io::Result<Vec<String>> {
         if files.is_empty() {

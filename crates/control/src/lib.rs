@@ -46,7 +46,7 @@ pub use layout::Layout;
 pub use links::{LinkRefused, WorkerLink};
 pub use notify::Outlets;
 pub use reconcile::Shutdown;
-pub use retention::{DeletedNow, Due, DuePage, RetentionError};
+pub use retention::{DeleteError, DeletedNow, Due, DuePage, RetentionError};
 pub use tokens::{Purpose, Tokens};
 pub use uploads::{MAX_UPLOAD_BYTES, UPLOAD_KEPT_MS, UPLOAD_QUOTA, UploadError};
 
@@ -206,6 +206,12 @@ impl Control {
     #[must_use]
     pub fn folder(&self, id: ExecutionId) -> PathBuf {
         self.inner.options.layout.execution(id)
+    }
+
+    /// Where files are kept that arrive in pieces, over an API that knows them so.
+    #[must_use]
+    pub fn uploads_folder(&self) -> PathBuf {
+        self.inner.options.layout.root().join("uploads-compat")
     }
 
     /// The log of an execution's newest worker.

@@ -22,6 +22,10 @@ const WHEN_STEADY: Duration = Duration::from_secs(60);
 /// Executions that one step of the hourly pass deletes.
 const AT_ONCE: u32 = 100;
 
+/// How long, and how often, a worker that is ending is waited for.
+const GOODBYE_PAUSE: Duration = Duration::from_millis(100);
+const GOODBYE_LOOKS: u32 = 100;
+
 /// An execution that would be deleted now.
 #[derive(Clone, Debug)]
 pub struct Due {
@@ -64,7 +68,30 @@ pub enum RetentionError {
     Store(#[from] StoreError),
 }
 
+/// Why one execution was not deleted.
+#[derive(Debug, Error)]
+pub enum DeleteError {
+    /// There is none.
+    #[error("there is no such execution")]
+    Unknown,
+    /// It has not ended, or its worker has not yet.
+    #[error("something of it still runs")]
+    Running,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 impl Control {
+    /// Deletes one execution that is over, whatever is kept for how long, because a person wants it gone. Its
+    /// worker may still be saying goodbye: that is waited for, for a while.
+    ///
+    /// # Errors
+    /// As [`DeleteError`] says.
+    pub async fn delete(&self, id: ExecutionId, by: &Actor, why: &str) -> Result<Deletion, DeleteError> {
+        self.inner.delete_one(id, by, why).await
+    }
+
     /// What would be deleted now, with sizes. Nothing is changed.
     ///
     /// # Errors
@@ -123,6 +150,26 @@ impl Inner {
                 }
             };
         }
+    }
+
+    async fn delete_one(&self, id: ExecutionId, by: &Actor, why: &str) -> Result<Deletion, DeleteError> {
+        let files_bytes = self.files_bytes(id).await;
+        let deleting = Deleting { by: by.clone(), why: why.to_owned(), files_bytes };
+        let mut looks = 0;
+        let deletion = loop {
+            match self.options.store.delete_execution(id, deleting.clone()).await {
+                Ok(deletion) => break deletion,
+                Err(ApplyError::UnknownExecution) => return Err(DeleteError::Unknown),
+                Err(ApplyError::Refused(_)) if looks == GOODBYE_LOOKS => return Err(DeleteError::Running),
+                Err(ApplyError::Refused(_)) => looks += 1,
+                Err(ApplyError::Store(error)) => return Err(error.into()),
+            }
+            tokio::time::sleep(GOODBYE_PAUSE).await;
+        };
+        info!(execution = %id, why = %deletion.why, bytes = files_bytes, "deleted a conversation");
+        let _one_at_a_time = self.deleting.lock().await;
+        self.delete_files_left(&mut Vec::new()).await?;
+        Ok(deletion)
     }
 
     fn keep_rules(&self) -> KeepRules {

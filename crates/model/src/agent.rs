@@ -18,6 +18,12 @@ pub struct AgentDef {
     pub title: String,
     /// What the agent is for, in a sentence or two. Markdown.
     pub description: String,
+    /// Words that it is found by.
+    pub tags: Vec<String>,
+    /// Whom to ask about it, as people should read it.
+    pub author: Option<String>,
+    /// Whose it is, as people should read it.
+    pub organization: Option<String>,
     /// What a person fills in to start; empty means one field, the prompt.
     pub form: Vec<FormField>,
     /// The first message, with `{{field}}` for the form's fields; empty means the prompt alone.

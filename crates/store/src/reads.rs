@@ -82,6 +82,27 @@ impl Store {
         rows.iter().map(execution_row).collect()
     }
 
+    /// Executions whose last event was committed after a time, the longest unchanged first. Of the filter only
+    /// the owner counts.
+    pub async fn changed_since(
+        &self,
+        filter: &ListFilter,
+        since: UnixMs,
+        limit: u32,
+    ) -> Result<Vec<ExecutionRow>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, agent, title, owner, status, residency, created_at, updated_at, ended_at, open_holds,
+                cost_micros, rehearsal FROM executions
+             WHERE updated_at > ?1 AND (?2 IS NULL OR owner_user = ?2) ORDER BY updated_at, id LIMIT ?3",
+        )
+        .bind(since)
+        .bind(filter.owner.map(|owner| owner.0))
+        .bind(limit)
+        .fetch_all(&self.shared.readers)
+        .await?;
+        rows.iter().map(execution_row).collect()
+    }
+
     /// Executions that something has to be done about, or that have a worker.
     pub async fn needing_attention(&self) -> Result<Vec<ExecutionId>, StoreError> {
         let rows = sqlx::query("SELECT id FROM executions WHERE attention = 1 ORDER BY id")

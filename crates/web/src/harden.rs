@@ -9,7 +9,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
-use crate::{api, auth::Via, panel, problem::Problem, state::WebState};
+use crate::{api, auth::Via, compat::kodosumi, panel, problem::Problem, state::WebState};
 
 /// Pages: our own scripts and styles, nothing inline, nothing from elsewhere, in nobody's frame.
 const PAGE_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -65,7 +65,13 @@ fn wants_page(path: &str, headers: &HeaderMap) -> bool {
 
 /// What went wrong before a handler got the request: as a page to those who look at pages.
 pub(crate) fn answer(uri: &Uri, headers: &HeaderMap, problem: Problem) -> Response {
-    if wants_page(uri.path(), headers) { panel::error_page(None, &problem) } else { problem.into_response() }
+    if kodosumi::answers_at(uri.path()) {
+        kodosumi::fault(uri.path(), &problem)
+    } else if wants_page(uri.path(), headers) {
+        panel::error_page(None, &problem)
+    } else {
+        problem.into_response()
+    }
 }
 
 /// No such address.

@@ -1,6 +1,7 @@
 //! The router, the HTTP API and the panel.
 //!
 //! * `api/` — `/v1`, for scripts; one endpoint, one file.
+//! * `compat/` — what clients of other panels know; a thin edge over the same model.
 //! * `panel/` — pages for people; one page, one file. A component is a function that both a page
 //!   and its live fragments call, so that what arrives later looks like what was there at first.
 //! * `auth/` — who calls, and the one place that says who may see and do what.
@@ -10,6 +11,7 @@ mod api;
 mod assets;
 mod auth;
 mod body;
+mod compat;
 mod feed;
 mod files;
 mod harden;
@@ -28,8 +30,8 @@ use http::Method;
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 pub(crate) use api::{
-    audit_exec, audit_page, dollars, encode, file_path, give_share, hold_page, last_event_id, statuses,
-    take_share,
+    audit_exec, audit_page, collected, dollars, encode, file_path, give_share, hold_page, last_event_id,
+    serve_file, statuses, take_share,
 };
 pub use auth::{OverTls, fresh_secret, hash_token, password_hash};
 pub use panel::INVITATION;
@@ -41,6 +43,7 @@ fn all() -> Routes {
     Routes::new()
         .merge(api::routes())
         .merge(panel::routes())
+        .merge(compat::kodosumi::routes())
         .route("/worker/link", get(worker_link::worker_link))
         .route("/assets/{hash}/{name}", get(assets::asset))
 }

@@ -280,3 +280,26 @@ async fn attention_is_on_what_has_a_worker_or_needs_something() {
         assert_eq!(attention, if expected { vec![id] } else { vec![] }, "{step}");
     }
 }
+
+/// What changed after a time, the longest unchanged first; nobody is told of what is not theirs.
+#[tokio::test]
+async fn changes_since_a_time() {
+    let bench = Bench::new().await;
+    let mut all = population(&bench).await;
+    all.sort_by_key(|row| (row.updated_at, row.id));
+    let (first, last) = (all[0].updated_at, all[all.len() - 1].updated_at);
+    for owner in [None, Some(user("ada")), Some(user("nobody"))] {
+        let filter = ListFilter { owner, ..ListFilter::default() };
+        for since in first - 1..=last {
+            for limit in [1, 5, u32::MAX] {
+                let expected: Vec<&ExecutionRow> = all
+                    .iter()
+                    .filter(|row| row.updated_at > since && (owner.is_none() || row.owner.user == owner))
+                    .take(limit as usize)
+                    .collect();
+                let changed = bench.store.changed_since(&filter, since, limit).await.expect("changes");
+                assert_eq!(changed.iter().collect::<Vec<_>>(), expected, "{owner:?} since {since}");
+            }
+        }
+    }
+}

@@ -37,7 +37,10 @@ pub(super) async fn list(
 }
 
 /// The result files as the last turn left them, and how many more there are.
-async fn collected(state: &WebState, execution: &Execution) -> Result<(Vec<ResultFile>, u64), Problem> {
+pub(crate) async fn collected(
+    state: &WebState,
+    execution: &Execution,
+) -> Result<(Vec<ResultFile>, u64), Problem> {
     let Some(seq) = execution.files_seq else { return Ok((Vec::new(), 0)) };
     match state.store().event(execution.id, seq).await?.map(|event| event.body) {
         Some(EventBody::FilesCollected { mut files, omitted }) => {
@@ -73,6 +76,15 @@ pub(super) async fn download(
     Path((id, path)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let execution = execution(&state, &caller, &id, Act::See).await?;
+    serve_file(&state, &execution, path).await
+}
+
+/// A file of an execution's workspace, as a download.
+pub(crate) async fn serve_file(
+    state: &WebState,
+    execution: &Execution,
+    path: String,
+) -> Result<Response, Problem> {
     let missing = |why: &str| {
         Problem::new(
             StatusCode::NOT_FOUND,

@@ -3,9 +3,12 @@
 use axum::{Json, extract::State};
 use serde_json::{Value, json};
 
-use crate::{problem::Problem, state::WebState};
+use crate::{compat::kodosumi, problem::Problem, state::WebState};
 
 pub(super) async fn health(State(state): State<WebState>) -> Result<Json<Value>, Problem> {
     state.store().count_users().await?;
-    Ok(Json(json!({ "status": "ok", "version": &*state.version })))
+    let mut health = kodosumi::health(&state);
+    health["status"] = json!("ok");
+    health["version"] = json!(&*state.version);
+    Ok(Json(health))
 }

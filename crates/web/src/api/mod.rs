@@ -38,7 +38,7 @@ pub(crate) use audit::audit_page;
 pub(crate) use events::last_event_id;
 pub(crate) use exec::audit_exec;
 pub(crate) use executions::statuses;
-pub(crate) use files::{encode, file_path};
+pub(crate) use files::{collected, encode, file_path, serve_file};
 pub(crate) use holds::hold_page;
 pub(crate) use shares::{give_share, take_share};
 pub(crate) use views::dollars;

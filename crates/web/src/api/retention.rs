@@ -2,7 +2,7 @@
 //! a time: `more` says whether to ask again.
 
 use axum::{Json, extract::State};
-use holdpoint_control::{Due, RetentionError};
+use holdpoint_control::{DeleteError, Due, RetentionError};
 use holdpoint_store::{Deed, Entry, Place};
 use http::{StatusCode, header};
 use serde::Deserialize;
@@ -88,6 +88,21 @@ impl From<RetentionError> for Problem {
             )
             .header(header::RETRY_AFTER, "60"),
             RetentionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<DeleteError> for Problem {
+    fn from(error: DeleteError) -> Self {
+        match error {
+            DeleteError::Unknown => Self::not_found("execution"),
+            DeleteError::Running => Self::new(
+                StatusCode::CONFLICT,
+                "still_running",
+                "something of it still runs",
+                "its worker has not ended yet; try again in a moment",
+            ),
+            DeleteError::Store(error) => error.into(),
         }
     }
 }

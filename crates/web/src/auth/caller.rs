@@ -32,7 +32,8 @@ pub(crate) struct Caller {
 pub(crate) struct Visitor(pub(crate) Caller);
 
 impl Caller {
-    fn new(state: &WebState, parts: &Parts, principal: Principal, channel: Channel) -> Self {
+    /// Somebody whose credential was found.
+    pub(crate) fn new(state: &WebState, parts: &Parts, principal: Principal, channel: Channel) -> Self {
         note_use(state, &principal);
         let Principal { user, credential, scopes, .. } = principal;
         let address = Via::of(&state.proxies, &parts.extensions, &parts.headers).address();

@@ -21,7 +21,7 @@ fn name(state: &WebState, via: &Via) -> String {
 }
 
 /// Whether browsers reach us over TLS, so that cookies may demand it.
-fn is_secure(state: &WebState, via: &Via) -> bool {
+pub(crate) fn is_secure(state: &WebState, via: &Via) -> bool {
     via.https || state.is_https()
 }
 
@@ -49,6 +49,20 @@ pub(crate) fn session_token(state: &WebState, via: &Via, jar: &CookieJar) -> Opt
     jar.get(&name(state, via)).map(|cookie| cookie.value().to_owned()).filter(|token| !token.is_empty())
 }
 
+/// Begins a session of a user's: its secret.
+pub(crate) async fn open_session(
+    state: &WebState,
+    via: &Via,
+    user: UserId,
+    name: &str,
+) -> Result<String, Problem> {
+    let token = fresh_secret().map_err(|error| Problem::internal("make a session", &error))?;
+    let (hash, expires_at) = (hash_token(&token), state.now() + limits::SESSION_MS);
+    let session = NewSession { user, hash, expires_at, browser: via.browser.clone() };
+    state.store().create_session(session, by(via, Some(user), name)).await?;
+    Ok(token)
+}
+
 /// Signs a user in: the cookie to set.
 pub(crate) async fn start_session(
     state: &WebState,
@@ -56,10 +70,7 @@ pub(crate) async fn start_session(
     user: UserId,
     name: &str,
 ) -> Result<HeaderValue, Problem> {
-    let token = fresh_secret().map_err(|error| Problem::internal("make a session", &error))?;
-    let (hash, expires_at) = (hash_token(&token), state.now() + limits::SESSION_MS);
-    let session = NewSession { user, hash, expires_at, browser: via.browser.clone() };
-    state.store().create_session(session, by(via, Some(user), name)).await?;
+    let token = open_session(state, via, user, name).await?;
     set_cookie(state, via, &token, limits::SESSION_MS / 1000)
 }
 

@@ -18,20 +18,20 @@ use crate::{
 
 /// Fields and files in the order they came. Taken only from our own pages (see `check_origin`).
 #[derive(Debug, Default)]
-pub(super) struct FormData {
-    fields: Vec<(String, String)>,
+pub(crate) struct FormData {
+    pub(crate) fields: Vec<(String, String)>,
     /// Each with the name of its control.
     files: Vec<(String, Attachment)>,
 }
 
 impl FormData {
     /// The first field of this name; empty where there is none.
-    pub(super) fn get(&self, name: &str) -> &str {
+    pub(crate) fn get(&self, name: &str) -> &str {
         self.fields.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
     }
 
     /// Every field of this name.
-    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.fields.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
@@ -51,7 +51,7 @@ impl FormData {
     }
 
     /// A text as it was before the browser made every line end CR LF.
-    pub(super) fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         self.get(name).replace("\r\n", "\n")
     }
 }
@@ -62,7 +62,7 @@ fn malformed(detail: String) -> Problem {
 
 /// A form that anybody may send, signed in or not: short.
 #[derive(Debug)]
-pub(super) struct ShortForm(pub(super) FormData);
+pub(crate) struct ShortForm(pub(crate) FormData);
 
 impl FromRequest<WebState> for FormData {
     type Rejection = Response;
@@ -84,7 +84,8 @@ async fn form(request: Request, state: &WebState, limit: usize) -> Result<FormDa
     parse(request, state, limit).await.map_err(|problem| super::refuse(&headers, problem))
 }
 
-async fn parse(request: Request, state: &WebState, limit: usize) -> Result<FormData, Problem> {
+/// The form, or why not.
+pub(crate) async fn parse(request: Request, state: &WebState, limit: usize) -> Result<FormData, Problem> {
     check_origin(state, request.method(), request.headers())?;
     let is_multipart = media_type(request.headers()) == "multipart/form-data";
     let (parts, body) = request.into_parts();

@@ -1,30 +1,17 @@
-//! `/login`, `/logout`.
+//! The pages of `/login` and `/logout`. The addresses are shared with clients of another API, which decides
+//! who gets what (`compat/kodosumi/login.rs`).
 
-use axum::{
-    extract::State,
-    response::{IntoResponse as _, Redirect, Response},
-};
+use axum::response::{IntoResponse as _, Redirect, Response};
 use axum_extra::extract::CookieJar;
-use holdpoint_store::{Deed, Entry, User};
-use http::{StatusCode, header};
+use http::header;
 use maud::{Markup, html};
-use serde::Deserialize;
 
-use super::{PageError, form::ShortForm, layout::Page, safe_next};
+use super::{PageError, form::FormData, layout::Page, safe_next};
 use crate::{
-    auth::{Guess, Via, Visitor, by, end_session, start_session, verify_password},
-    body::Query,
-    limits,
+    auth::{Via, Visitor, end_session, sign_in, start_session},
     problem::Problem,
     state::WebState,
-    time,
 };
-
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Params {
-    #[serde(default)]
-    next: String,
-}
 
 /// Where signing in goes on to `next`.
 pub(crate) fn login_url(next: &str) -> String {
@@ -38,8 +25,8 @@ pub(crate) fn login_url(next: &str) -> String {
     if next == "/" { "/login".to_owned() } else { format!("/login?next={next}") }
 }
 
-pub(super) async fn page(visitor: Option<Visitor>, Query(params): Query<Params>) -> Response {
-    let next = safe_next(&params.next);
+pub(crate) fn page(visitor: Option<&Visitor>, next: &str) -> Response {
+    let next = safe_next(next);
     if visitor.is_some() {
         return Redirect::to(next).into_response();
     }
@@ -88,69 +75,19 @@ pub(super) fn alert(failure: Option<&Problem>) -> Markup {
     }
 }
 
-pub(super) async fn sign_in(
-    State(state): State<WebState>,
-    via: Via,
-    ShortForm(form): ShortForm,
-) -> Result<Response, PageError> {
+pub(crate) async fn submit(state: &WebState, via: &Via, form: &FormData) -> Result<Response, PageError> {
     let (name, next) = (form.get("name").trim(), safe_next(form.get("next")));
-    let guess = Guess::new(name, via.address().as_deref().unwrap_or("?"));
-    // Counted before it is known, so that many tries at the same time do not slip through.
-    if let Err(problem) = count(&state, &guess) {
-        return Ok(show(next, name, Some(&problem)));
+    match sign_in(state, via, name, form.get("password")).await {
+        Ok(user) => {
+            let cookie = start_session(state, via, user.id, &user.name).await?;
+            Ok(([(header::SET_COOKIE, cookie)], Redirect::to(next)).into_response())
+        }
+        Err(problem) if problem.status.is_client_error() => Ok(show(next, name, Some(&problem))),
+        Err(problem) => Err(problem.into()),
     }
-    // Whoever is deactivated has no password any more that fits.
-    let user = state.store().user_by_name(name).await?.filter(User::is_active);
-    let hash = user.as_ref().and_then(|user| user.password_hash.clone());
-    let fits = verify_password(&state, form.get("password").to_owned(), hash).await?;
-    let Some(user) = user.filter(|_| fits) else {
-        tracing::info!(name, "a sign-in failed");
-        note_failure(&state, &via, name).await?;
-        let problem = Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "wrong_password",
-            "not signed in",
-            "name and password do not belong together",
-        );
-        return Ok(show(next, name, Some(&problem)));
-    };
-    state.throttle.succeeded(&guess);
-    let cookie = start_session(&state, &via, user.id, &user.name).await?;
-    Ok(([(header::SET_COOKIE, cookie)], Redirect::to(next)).into_response())
 }
 
-/// Counts a try, or says for how long none is looked at.
-pub(super) fn count(state: &WebState, guess: &Guess) -> Result<(), Problem> {
-    state.throttle.count(guess, state.now()).map_err(|wait_s| {
-        Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too_many_tries",
-            "too many tries",
-            format!(
-                "too many wrong passwords came from where you are; try again in {}",
-                time::length(wait_s * 1000)
-            ),
-        )
-        .header(header::RETRY_AFTER, &wait_s.to_string())
-    })
-}
-
-/// Writes it into the audit log, as long as that is not what somebody is after.
-async fn note_failure(state: &WebState, via: &Via, name: &str) -> Result<(), Problem> {
-    if !state.throttle.may_audit(state.now()) {
-        return Ok(());
-    }
-    let name: String = name.chars().take(limits::SIGN_IN_NAME_CHARS).collect();
-    let entry = Entry::new(Deed::SignInFailed, via.browser.clone());
-    Ok(state.store().audit(by(via, None, &name), entry).await?)
-}
-
-pub(super) async fn sign_out(
-    State(state): State<WebState>,
-    via: Via,
-    jar: CookieJar,
-    _: ShortForm,
-) -> Result<Response, PageError> {
-    let cookie = end_session(&state, &via, &jar).await?;
+pub(crate) async fn sign_out(state: &WebState, via: &Via, jar: &CookieJar) -> Result<Response, PageError> {
+    let cookie = end_session(state, via, jar).await?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/login")).into_response())
 }

@@ -284,7 +284,7 @@ async fn change_password(
     form: &FormData,
 ) -> Result<(), Problem> {
     let guess = Guess::new(&who.name, via.address().as_deref().unwrap_or("?"));
-    crate::panel::login::count(state, &guess)?;
+    crate::auth::count_guess(state, &guess)?;
     if !verify_password(state, form.get("old").to_owned(), who.password_hash.clone()).await? {
         let detail = "the present password is another one";
         return Err(Problem::new(

@@ -1,0 +1,3 @@
+//! APIs that clients of other panels know, each a thin edge over Holdpoint's own model.
+
+pub(crate) mod kodosumi;
