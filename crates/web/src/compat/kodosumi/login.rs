@@ -129,10 +129,11 @@ pub(super) async fn post_sign_out(
     jar: CookieJar,
     headers: HeaderMap,
     query: Query<Params>,
+    request: Request,
 ) -> Response {
     if is_browser(&headers) {
-        return match check_origin(&state, &Method::POST, &headers) {
-            Ok(()) => login::sign_out(&state, &via, &jar).await.into_response(),
+        return match form::parse(request, &state, limits::MAX_ANONYMOUS_BYTES).await {
+            Ok(_) => login::sign_out(&state, &via, &jar).await.into_response(),
             Err(problem) => crate::panel::refuse(&headers, problem),
         };
     }
