@@ -124,6 +124,70 @@ const ROWS: &[(&str, &str, Need, u16, &str)] = &[
     ("POST", "/people/{id}/tokens", Administer, 200, "name=x&expires=90d"),
     ("POST", "/people/{id}/tokens/revoke", Administer, 404, "token=x"),
     ("POST", "/people/{id}/sessions/end", Administer, 303, ""),
+    ("GET", "/v1/uploads", SignedIn, 200, ""),
+    ("POST", "/v1/uploads", Start, 201, r#"{"name": "a", "size": 1}"#),
+    ("GET", "/v1/uploads/{id}", SignedIn, 404, ""),
+    ("PUT", "/v1/uploads/{id}", Start, 404, "x"),
+    ("DELETE", "/v1/uploads/{id}", SignedIn, 404, ""),
+    ("GET", "/logout", Open, 200, ""),
+    ("POST", "/api/login", Open, 400, "{}"),
+    ("GET", "/flow", SignedIn, 200, ""),
+    ("GET", "/flow/tags", SignedIn, 200, ""),
+    ("GET", "/flow/register", SignedIn, 200, ""),
+    ("POST", "/flow/register", Operate, 400, r#"{"url": "http://nowhere.example/"}"#),
+    ("PUT", "/flow/register", Operate, 200, "{}"),
+    ("POST", "/flow/unregister", Operate, 200, r#"{"url": "http://nowhere.example/"}"#),
+    ("GET", "/-/{*path}", SignedIn, 200, ""),
+    ("POST", "/-/{*path}", Start, 200, r#"{"prompt": "x"}"#),
+    ("GET", "/inputs/-/{*path}", SignedIn, 302, ""),
+    ("GET", "/outputs/status/{fid}", See, 200, ""),
+    ("GET", "/outputs/raw/{fid}", See, 200, ""),
+    ("GET", "/outputs/html/{fid}", See, 200, ""),
+    ("GET", "/outputs/{of}/{fid}", See, 200, ""),
+    ("DELETE", "/outputs/{fid}", Steer, 204, ""),
+    ("DELETE", "/outputs", SignedIn, 204, r#"{"fid": []}"#),
+    ("GET", "/lock/{fid}/{lid}", See, 200, ""),
+    ("POST", "/lock/{fid}/{lid}", Decide, 200, r#"{"decision": "allow"}"#),
+    ("GET", "/files/{fid}/{*path}", See, 200, ""),
+    ("DELETE", "/files/{fid}/{*path}", Steer, 204, ""),
+    ("POST", "/files/init_batch", SignedIn, 201, ""),
+    ("POST", "/files/init", SignedIn, 201, r#"{"filename": "a", "total_chunks": 1}"#),
+    ("POST", "/files/chunk", SignedIn, 400, ""),
+    ("DELETE", "/files/cancel/{upload}", SignedIn, 404, ""),
+    ("POST", "/files/complete/{dir}", SignedIn, 400, "{}"),
+    ("POST", "/files/complete/{fid}/{batch}/{dir}", Steer, 404, "{}"),
+    ("POST", "//files/complete/{fid}/{batch}/{dir}", Steer, 404, "{}"),
+    ("GET", "/timeline", SignedIn, 200, ""),
+    ("GET", "/timeline/list", SignedIn, 200, ""),
+    ("GET", "/timeline/changes", SignedIn, 200, ""),
+    ("GET", "/api/dashboard/agent-stats", SignedIn, 200, ""),
+    ("GET", "/api/dashboard/debug/user", SignedIn, 200, ""),
+    ("GET", "/api/dashboard/errors", SignedIn, 200, ""),
+    ("GET", "/api/dashboard/running-agents", SignedIn, 200, ""),
+    ("GET", "/api/dashboard/timeline", SignedIn, 200, ""),
+    ("GET", "/api/dashboard/execution/{fid}/details", See, 200, ""),
+    ("GET", "/api/dashboard/execution/{fid}/files", See, 200, ""),
+    ("GET", "/role", Administer, 200, ""),
+    ("POST", "/role", Administer, 400, "{}"),
+    ("GET", "/role/{role}", Administer, 404, ""),
+    ("PUT", "/role/{role}", Administer, 404, "{}"),
+    ("DELETE", "/role/{role}", Administer, 404, ""),
+    ("GET", "/deploy", SignedIn, 501, ""),
+    ("POST", "/deploy", SignedIn, 501, ""),
+    ("PUT", "/deploy", SignedIn, 501, ""),
+    ("DELETE", "/deploy", SignedIn, 501, ""),
+    ("GET", "/deploy/{*path}", SignedIn, 501, ""),
+    ("POST", "/deploy/{*path}", SignedIn, 501, ""),
+    ("PUT", "/deploy/{*path}", SignedIn, 501, ""),
+    ("DELETE", "/deploy/{*path}", SignedIn, 501, ""),
+    ("GET", "/serve", SignedIn, 501, ""),
+    ("POST", "/serve", SignedIn, 501, ""),
+    ("PUT", "/serve", SignedIn, 501, ""),
+    ("DELETE", "/serve", SignedIn, 501, ""),
+    ("GET", "/serve/{*path}", SignedIn, 501, ""),
+    ("POST", "/serve/{*path}", SignedIn, 501, ""),
+    ("PUT", "/serve/{*path}", SignedIn, 501, ""),
+    ("DELETE", "/serve/{*path}", SignedIn, 501, ""),
 ];
 
 const STANDINGS: [Standing; 4] =
@@ -200,17 +264,42 @@ impl Things {
             Some("tokens") => &self.token,
             _ => &third,
         };
-        path.replace("{id}", id)
+        path.replace("/v1/uploads/{id}", "/v1/uploads/{id}?offset=0")
+            .replace("{id}", id)
             .replace("{user}", &third)
+            .replace("/-/{*path}", "/-/claude")
+            .replace("{fid}/{*path}", "{fid}/out/a.txt")
             .replace("{*path}", "a.txt")
-            .replace("{of}", "container")
+            .replace("{of}", if path.starts_with("/outputs") { "main" } else { "container" })
+            .replace("{fid}", &self.execution)
+            .replace("{lid}", &hold)
+            .replace("{role}", "00000000-0000-7000-8000-000000000000")
+            .replace("{upload}", &third)
+            .replace("{batch}", &third)
+            .replace("{dir}", "in")
             .replace("{session}", "00000000-0000-7000-8000-000000000000")
             .replace("{name}", "claude")
     }
 }
 
+/// Addresses of Kodosumi's API.
+const KODOSUMI: [&str; 12] = [
+    "/-/",
+    "/api/",
+    "/flow",
+    "/inputs/",
+    "/outputs",
+    "/lock/",
+    "/files/",
+    "//files/",
+    "/timeline",
+    "/role",
+    "/deploy",
+    "/serve",
+];
+
 fn is_api(path: &str) -> bool {
-    path.starts_with("/v1/")
+    path.starts_with("/v1/") || KODOSUMI.iter().any(|prefix| path.starts_with(prefix))
 }
 
 /// Streams that pages open: they answer scripts.
