@@ -24,3 +24,4 @@ mod record;
 mod retention;
 mod snapshot;
 mod support;
+mod uploads;
