@@ -364,3 +364,29 @@ proptest! {
         prop_assert!(fs::read_dir(world.dir.path()).expect("dir").count() == 2);
     }
 }
+
+#[test]
+fn what_is_moved_takes_no_place_that_is_taken() {
+    let world = World::new();
+    let tree = world.open();
+    let other = tree.make_folder("other").expect("folder");
+    let inside = world.tree().join("other");
+    tree.replace("file", b"content").expect("file");
+    fs::write(inside.join("taken"), "before").expect("file");
+    symlink("/nowhere/at/all", inside.join("dangling")).expect("link");
+    symlink(world.host(), inside.join("link")).expect("link");
+    for place in ["taken", "dangling", "link"] {
+        let error = tree.move_new("file", &other, place).expect_err(place);
+        assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists, "{place}");
+    }
+    for place in ["link/file", "../file", "/file", "gone/file", ""] {
+        tree.move_new("file", &other, place).expect_err(place);
+    }
+    assert_eq!(tree.read("file", 100).expect("still there"), b"content");
+    tree.move_new("file", &other, "new").expect("moved");
+    assert_eq!(fs::read(inside.join("new")).expect("there"), b"content");
+    let again = tree.move_new("file", &other, "newer").expect_err("it is gone");
+    assert_eq!(again.kind(), std::io::ErrorKind::NotFound);
+    assert_eq!(fs::read(inside.join("taken")).expect("there"), b"before");
+    world.assert_untouched();
+}

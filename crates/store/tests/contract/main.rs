@@ -25,3 +25,4 @@ mod record;
 mod retention;
 mod snapshot;
 mod support;
+mod uploads;
