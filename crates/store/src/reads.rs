@@ -82,21 +82,23 @@ impl Store {
         rows.iter().map(execution_row).collect()
     }
 
-    /// Executions whose last event was committed after a time, the longest unchanged first. Of the filter only
-    /// the owner counts.
+    /// Executions whose last event was committed after a time, the longest unchanged first: all, or what a user
+    /// owns or is shared with them.
     pub async fn changed_since(
         &self,
-        filter: &ListFilter,
+        only_for: Option<UserId>,
         since: UnixMs,
         limit: u32,
     ) -> Result<Vec<ExecutionRow>, StoreError> {
         let rows = sqlx::query(
             "SELECT id, agent, title, owner, status, residency, created_at, updated_at, ended_at, open_holds,
                 cost_micros, rehearsal FROM executions
-             WHERE updated_at > ?1 AND (?2 IS NULL OR owner_user = ?2) ORDER BY updated_at, id LIMIT ?3",
+             WHERE updated_at > ?1
+                AND (?2 IS NULL OR owner_user = ?2 OR id IN (SELECT execution FROM shares WHERE user = ?2))
+             ORDER BY updated_at, id LIMIT ?3",
         )
         .bind(since)
-        .bind(filter.owner.map(|owner| owner.0))
+        .bind(only_for.map(|user| user.0))
         .bind(limit)
         .fetch_all(&self.shared.readers)
         .await?;

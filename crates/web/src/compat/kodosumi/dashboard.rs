@@ -67,7 +67,7 @@ impl Params {
     /// The executions of those hours, newest first.
     async fn rows(&self, state: &WebState, caller: &Caller) -> Result<Vec<ExecutionRow>, Problem> {
         let since = state.now() - UnixMs::from(self.hours()) * 3_600_000;
-        let filter = ListFilter { owner: caller.sees_only(), ..ListFilter::default() };
+        let filter = ListFilter { only_for: caller.sees_only(), ..ListFilter::default() };
         let (mut rows, mut before) = (Vec::new(), None);
         while rows.len() < MAX_COUNTED {
             let page = state.store().list(&filter, before, limits::MAX_PAGE).await?;

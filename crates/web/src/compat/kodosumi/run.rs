@@ -1,12 +1,14 @@
 //! An execution as these clients see it.
 
-use holdpoint_model::{Actor, AgentDef, Execution, Status, UnixMs, execution::Outcome};
+use std::sync::Arc;
+
+use holdpoint_model::{Actor, AgentDef, Execution, Standing, Status, UnixMs, execution::Outcome};
 use holdpoint_store::ExecutionRow;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    auth::{Act, Caller, execution},
+    auth::{Act, Caller, execution_as},
     problem::Problem,
     state::WebState,
 };
@@ -23,8 +25,18 @@ pub(super) async fn find(
     caller: &Caller,
     fid: &str,
     act: Act,
-) -> Result<std::sync::Arc<Execution>, Problem> {
-    execution(state, caller, fid, act).await.map_err(|mut problem| {
+) -> Result<Arc<Execution>, Problem> {
+    Ok(find_as(state, caller, fid, act).await?.0)
+}
+
+/// The same, and how the caller stands to it.
+pub(super) async fn find_as(
+    state: &WebState,
+    caller: &Caller,
+    fid: &str,
+    act: Act,
+) -> Result<(Arc<Execution>, Standing), Problem> {
+    execution_as(state, caller, fid, act).await.map_err(|mut problem| {
         if problem.status == http::StatusCode::NOT_FOUND {
             problem.detail = format!("Execution {fid} not found.");
         }

@@ -5,7 +5,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use axum::{body::Body, extract::State, response::Response};
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt as _, stream};
 use holdpoint_model::{Event, ExecutionId, UnixMs};
 use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
@@ -18,7 +18,7 @@ use super::{
     payload, run,
 };
 use crate::{
-    auth::Act,
+    auth::{Act, revoked},
     body::{Path, Query},
     feed::{Fed, Feed},
     last_event_id,
@@ -89,7 +89,8 @@ pub(super) async fn stream(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let of = Of::named(&of, params.raw.is_some()).ok_or_else(|| Problem::not_found("stream"))?;
-    let execution = run::find(&state, &caller, &fid, Act::See).await?;
+    let (execution, standing) = run::find_as(&state, &caller, &fid, Act::See).await?;
+    let over = revoked(state.clone(), caller, Some((execution.id, standing)));
     let follower = Follower {
         // From the beginning: what an event becomes depends on those before it.
         feed: Feed::new(&state, execution.id, 0, false),
@@ -101,7 +102,7 @@ pub(super) async fn stream(
         seen: last_event_id(&headers).unwrap_or_default(),
         alive_at: Instant::now() + Duration::from_millis(ALIVE_MS),
     };
-    let mut response = Response::new(Body::from_stream(frames(follower)));
+    let mut response = Response::new(Body::from_stream(frames(follower).take_until(over)));
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),

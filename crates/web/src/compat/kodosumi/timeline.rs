@@ -98,7 +98,7 @@ async fn found(
     limit: u32,
 ) -> Result<Vec<ExecutionRow>, Problem> {
     let q = q.unwrap_or_default().trim().to_lowercase();
-    let mine = ListFilter { owner: caller.sees_only(), ..ListFilter::default() };
+    let mine = ListFilter { only_for: caller.sees_only(), ..ListFilter::default() };
     let mut filters = vec![ListFilter { text: Some(q.clone()), ..mine.clone() }];
     if !q.is_empty() {
         let agents = state.control.agents().iter().filter(|(name, agent)| flows::is_about(name, agent, &q));
@@ -150,8 +150,7 @@ pub(super) async fn changes(
     let (mut update, mut delete) = (Vec::new(), Vec::new());
     if let Some(since) = params.since {
         let since = milliseconds(since);
-        let filter = ListFilter { owner: caller.sees_only(), ..ListFilter::default() };
-        let rows = state.store().changed_since(&filter, since, limits::MAX_PAGE).await?;
+        let rows = state.store().changed_since(caller.sees_only(), since, limits::MAX_PAGE).await?;
         if rows.len() == limits::MAX_PAGE as usize
             && let Some(last) = rows.last()
         {
