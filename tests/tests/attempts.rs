@@ -691,7 +691,7 @@ async fn full_folders_and_long_files_are_said(#[case] kind: Kind) -> Result<()> 
 async fn the_hosts_disk_cannot_be_filled(#[case] kind: Kind) -> Result<()> {
     let server = server(kind, "disk = \"64MiB\"").await?;
     let mut session = Session::begin(&server).await?;
-    session.told("for i in $(seq 1000); do head -c 4M /dev/urandom > file$i; sleep 0.03; done").await?;
+    session.told("for i in $(seq 3000); do head -c 1M /dev/urandom > file$i; sleep 0.05; done").await?;
     let deadline = Instant::now() + PATIENCE;
     let execution = loop {
         let execution = server.execution(&session.id).await?;
