@@ -14,8 +14,20 @@ use crate::run;
 const MOTO: &str = "moto[server]==5.2.5";
 
 /// Debian's packages for containers; Podman alone recommends most of them, and apt is not asked for those.
-const PODMAN_PACKAGES: &[&str] =
-    &["podman", "runc", "uidmap", "slirp4netns", "fuse-overlayfs", "netavark", "aardvark-dns", "mmdebstrap"];
+const PODMAN_PACKAGES: &[&str] = &[
+    "podman",
+    "runc",
+    "uidmap",
+    "slirp4netns",
+    "fuse-overlayfs",
+    "netavark",
+    "aardvark-dns",
+    "mmdebstrap",
+    "libyajl2",
+];
+
+/// A library of crun, which one test takes out of its package.
+const CRUN_LIBRARY: &str = "libyajl.so.2";
 
 /// A program of each of them that is on the PATH; the others are Podman's own helpers.
 const PODMAN_PROGRAMS: &[&str] =
@@ -96,7 +108,7 @@ fn chromium() -> anyhow::Result<()> {
 
 /// The container engine, rootless too, and mmdebstrap, which the base image is made with.
 fn podman() -> anyhow::Result<()> {
-    if PODMAN_PROGRAMS.iter().all(|program| is_on_path(program)) {
+    if PODMAN_PROGRAMS.iter().all(|program| is_on_path(program)) && has_library(CRUN_LIBRARY) {
         return Ok(());
     }
     ensure!(
@@ -129,6 +141,11 @@ fn has(program: &str) -> bool {
 fn is_on_path(program: &str) -> bool {
     let found = Command::new("sh").args(["-c", "command -v \"$0\"", program]).stdout(Stdio::null()).status();
     found.is_ok_and(|status| status.success())
+}
+
+fn has_library(name: &str) -> bool {
+    let known = Command::new("sh").args(["-c", "PATH=$PATH:/sbin:/usr/sbin ldconfig -p"]).output();
+    known.is_ok_and(|known| String::from_utf8_lossy(&known.stdout).contains(name))
 }
 
 fn is_root() -> bool {
