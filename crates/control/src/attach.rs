@@ -88,13 +88,9 @@ impl Places {
     }
 
     fn free(&self, folder: &str, name: &str, is_free: impl Fn(&Self, &str) -> bool) -> String {
-        let path = |name: &str| format!("{folder}/{name}");
-        let numbered = (2..=MAX_NUMBER).map(|n| n.to_string()).map(|mark| marked(name, &mark));
-        let free = std::iter::once(name.to_owned())
-            .chain(numbered)
-            .map(|name| path(&name))
-            .find(|path| is_free(self, path));
-        free.unwrap_or_else(|| path(&marked(name, &Uuid::new_v4().to_string())))
+        let path = |name: String| format!("{folder}/{name}");
+        let free = candidates(name).map(path).find(|path| is_free(self, path));
+        free.unwrap_or_else(|| path(unique(name)))
     }
 }
 
@@ -126,6 +122,17 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
+/// A name, and it with a number.
+fn candidates(name: &str) -> impl Iterator<Item = String> {
+    let numbered = (2..=MAX_NUMBER).map(|n| marked(name, &n.to_string()));
+    std::iter::once(name.to_owned()).chain(numbered)
+}
+
+/// It with what nothing else has.
+fn unique(name: &str) -> String {
+    marked(name, &Uuid::new_v4().to_string())
+}
+
 fn marked(name: &str, mark: &str) -> String {
     match name.rsplit_once('.') {
         Some((stem, extension)) if !stem.is_empty() => format!("{stem}-{mark}.{extension}"),
@@ -134,9 +141,7 @@ fn marked(name: &str, mark: &str) -> String {
 }
 
 fn write_new(folder: &Folder, name: &str, bytes: &[u8]) -> io::Result<String> {
-    let numbers = (2..=MAX_NUMBER).map(|n| n.to_string());
-    let marks = numbers.chain([Uuid::new_v4().to_string()]).map(|mark| marked(name, &mark));
-    for candidate in std::iter::once(name.to_owned()).chain(marks) {
+    for candidate in candidates(name).chain([unique(name)]) {
         match folder.create_new(&candidate) {
             Ok(mut file) => {
                 file.write_all(bytes)?;

@@ -49,10 +49,12 @@ pub fn inside(args: &InsideArgs) -> anyhow::Result<ExitCode> {
         port: GATEWAY_PORT,
         program_alone: args.cli_alone,
     };
-    bound(Resource::Fsize, Some(args.file_bytes))?;
-    bound(Resource::Nofile, Some(args.open_files))?;
-    bound(Resource::Core, Some(0))?;
-    bound(Resource::Nproc, args.user_processes)?;
+    bound(Resource::Fsize, args.file_bytes)?;
+    bound(Resource::Nofile, args.open_files)?;
+    bound(Resource::Core, 0)?;
+    if let Some(most) = args.user_processes {
+        bound(Resource::Nproc, most)?;
+    }
     // What runs inside has the same user, and is not to have this process's connections and memory. Programs
     // that it starts are not hidden by this.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
@@ -64,8 +66,7 @@ pub fn inside(args: &InsideArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Bounds this process and all that it starts: what is lowered here stays so.
-fn bound(resource: Resource, most: Option<u64>) -> anyhow::Result<()> {
-    let Some(most) = most else { return Ok(()) };
+fn bound(resource: Resource, most: u64) -> anyhow::Result<()> {
     let most = getrlimit(resource).maximum.map_or(most, |hard| hard.min(most));
     setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
         .with_context(|| format!("failed to bound {resource:?} to {most}"))

@@ -96,7 +96,7 @@ pub(super) async fn launch(
     match state.control.start(new).await {
         Ok(started) => {
             for batch in batches {
-                uploads::taken(&state, Some(batch), started.execution.id).await?;
+                uploads::taken(&state, batch, started.execution.id).await?;
             }
             Ok(Json(json!({ "result": started.execution.id, "elements": elements })))
         }

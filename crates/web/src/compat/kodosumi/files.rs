@@ -334,7 +334,7 @@ async fn complete_in(
     if batch.taken_by != Some(execution.id) {
         let files = uploads::whole(state, &batch).await?.map_err(Problem::invalid)?;
         state.control.attach(execution.id, files).await?;
-        uploads::taken(state, Some(batch.id), execution.id).await?;
+        uploads::taken(state, batch.id, execution.id).await?;
     }
     let files = attached(state, &execution).await?;
     Ok((StatusCode::CREATED, Json(files.iter().map(Attached::view).collect())))

@@ -100,7 +100,9 @@ async fn decide(
     }
     match state.control.decide_with_files(open.id, request, attached.files, caller.actor()).await {
         Ok(row) => {
-            uploads::taken(state, attached.batch, execution.id).await?;
+            if let Some(batch) = attached.batch {
+                uploads::taken(state, batch, execution.id).await?;
+            }
             let decided = row.hold.state.decision().or(row.decision.as_ref());
             Ok(Ok(decided.map_or(Value::Null, |decision| kinds::answer(&decision.answer))))
         }

@@ -15,7 +15,7 @@ use super::client::Client;
 use crate::{
     auth::hash_password,
     body::{self, Path},
-    limits,
+    limits, people,
     problem::Problem,
     state::WebState,
 };
@@ -146,7 +146,7 @@ pub(super) async fn close(
         ));
     }
     let change = UserChange { active: Some(false), ..UserChange::default() };
-    state.store().change_user(user.id, change, caller.by()).await?;
+    people::change(&state, &caller, &user, change).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

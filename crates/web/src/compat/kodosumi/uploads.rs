@@ -360,8 +360,7 @@ fn read_all(batch: &Path) -> io::Result<Result<Vec<Attachment>, String>> {
 }
 
 /// Notes which execution has the files; the pieces go.
-pub(super) async fn taken(state: &WebState, batch: Option<Uuid>, by: ExecutionId) -> Result<(), Problem> {
-    let Some(batch) = batch else { return Ok(()) };
+pub(super) async fn taken(state: &WebState, batch: Uuid, by: ExecutionId) -> Result<(), Problem> {
     let root = root(state);
     blocking(move || {
         let path = batch_file(&root, batch);
