@@ -3,7 +3,7 @@
 //! Requests wait in a bounded queue; the writer takes all that are there, runs each inside a
 //! savepoint of one transaction, commits once for all of them (one fsync), publishes the new
 //! states, answers, and sends hints. A request that fails undoes itself alone; a commit that fails
-//! fails the batch, after which every state it touched is read again.
+//! fails the batch, with all who were refused in it, after which every state it touched is read again.
 
 mod record;
 mod row;
@@ -106,12 +106,12 @@ where
     }
 
     fn answer(self: Box<Self>, committed: Result<Committed, StoreError>) {
-        let answer = match (self.outcome, committed) {
-            // Refused or failed by itself: whatever became of the commit.
-            (Some(Err(error)), _) => Err(error),
-            (Some(Ok(value)), Ok(committed)) => Ok((value, committed)),
-            (Some(Ok(_)) | None, Err(error)) => Err(error.into()),
-            (None, Ok(_)) => Err(StoreError::Closed.into()),
+        let answer = match (committed, self.outcome) {
+            (Ok(committed), Some(outcome)) => outcome.map(|value| (value, committed)),
+            (Ok(_), None) => Err(StoreError::Closed.into()),
+            // Also for whoever was refused: what they were refused for may have gone with the batch, such as
+            // another person's answer before theirs.
+            (Err(error), _) => Err(error.into()),
         };
         // Nobody may be waiting any more; what is committed stays committed.
         drop(self.asker.send(answer));

@@ -1,6 +1,6 @@
 //! A full disk: what was acknowledged stays, what could not be written is said, and there is a way on.
 
-use holdpoint_model::{Command, ExecutionId};
+use holdpoint_model::{Command, EventBody, ExecutionId};
 use holdpoint_store::{ApplyError, Store, StoreError, StoreOptions};
 
 use crate::picture::{Picture, assert_rebuild_is_live};
@@ -83,5 +83,29 @@ async fn small_things_are_committed_after_one_that_was_too_large() {
         let end = bench.store.apply(id, Command::Interrupt { by: person("ada") }).await.expect("a small one");
         assert_eq!(end.execution.seq, seq + 2);
     }
+    assert_rebuild_is_live(&mut bench).await;
+}
+
+/// Whoever came second is not told of an answer that nobody will ever find.
+#[tokio::test]
+async fn nobody_is_refused_for_what_was_not_committed() {
+    let mut bench = Bench::new().await;
+    let id = start_warm(&bench.store, "contested").await;
+    let other = start_warm(&bench.store, "too large").await;
+    tell_next(&bench.store, id, vec![asks("a")]).await;
+    let hold = only_hold(&bench.store, id).await;
+    fill(&mut bench, 30).await;
+    let decide = |name| Command::Decide { hold, request: allow(), by: person(name) };
+    let flood = notice(&"x".repeat(400_000));
+    let requests = [(id, decide("rival")), (id, decide("tess")), (other, flood)];
+    for answer in at_once(requests.map(|(id, command)| bench.store.apply(id, command))).await {
+        let error = answer.expect_err("there is no room");
+        assert!(is_full(&error), "{error:?}");
+    }
+    assert_eq!(only_hold(&bench.store, id).await, hold);
+    let applied = bench.store.apply(id, decide("tess")).await.expect("it is still open");
+    assert!(applied.events.iter().any(
+        |event| matches!(&event.body, EventBody::HoldAnswered { decision, .. } if decision.by.name == "tess")
+    ));
     assert_rebuild_is_live(&mut bench).await;
 }
