@@ -48,7 +48,7 @@ pub use notify::Outlets;
 pub use reconcile::Shutdown;
 pub use retention::{DeleteError, DeletedNow, Due, DuePage, RetentionError};
 pub use tokens::{Purpose, Tokens};
-pub use uploads::{MAX_UPLOAD_BYTES, UPLOAD_KEPT_MS, UPLOAD_QUOTA, UploadError};
+pub use uploads::{MAX_UPLOAD_BYTES, UPLOAD_KEPT_MS, UPLOAD_QUOTA, UploadError, check_upload_name};
 
 use crate::{checkpoint::Taking, clock::Clock, links::Links, places::Places, reconcile::Work};
 

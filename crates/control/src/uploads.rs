@@ -119,7 +119,28 @@ impl Drop for Writer<'_> {
     }
 }
 
+/// Whether a file may be uploaded under this name: a bare one, or a path relative to the folder that was chosen.
+///
+/// # Errors
+/// [`UploadError::Name`].
+pub fn check_upload_name(name: &str) -> Result<(), UploadError> {
+    attach::check_name(name).map_err(UploadError::Name)
+}
+
 impl Control {
+    /// Whether the disk has room for so much more.
+    ///
+    /// # Errors
+    /// [`UploadError::NoRoom`], or when the disk cannot be asked.
+    pub async fn check_room_for_upload(&self, size_bytes: u64) -> Result<(), UploadError> {
+        let root = self.inner.options.layout.root().to_owned();
+        let free_bytes = blocking(move || space::free_bytes(&root)).await?;
+        if free_bytes.saturating_sub(space::RESERVE_BYTES) < size_bytes {
+            return Err(UploadError::NoRoom { free_bytes });
+        }
+        Ok(())
+    }
+
     /// Begins an upload: `size_bytes` of a file whose name may have folders before it.
     ///
     /// # Errors
@@ -130,16 +151,11 @@ impl Control {
         name: String,
         size_bytes: u64,
     ) -> Result<Upload, UploadError> {
-        attach::check_name(&name).map_err(UploadError::Name)?;
+        check_upload_name(&name)?;
         if size_bytes > MAX_UPLOAD_BYTES {
             return Err(UploadError::TooLong);
         }
-        let layout = &self.inner.options.layout;
-        let root = layout.root().to_owned();
-        let free_bytes = blocking(move || space::free_bytes(&root)).await?;
-        if free_bytes.saturating_sub(space::RESERVE_BYTES) < size_bytes {
-            return Err(UploadError::NoRoom { free_bytes });
-        }
+        self.check_room_for_upload(size_bytes).await?;
         let new = NewUpload { id: UploadId(Uuid::now_v7()), owner, name, size_bytes };
         let upload = match self.store().begin_upload(new, UPLOAD_QUOTA).await? {
             UploadBegun::Begun(upload) => upload,
@@ -158,7 +174,7 @@ impl Control {
                 return Err(UploadError::Quota(text));
             }
         };
-        let folder = layout.uploads();
+        let folder = self.inner.options.layout.uploads();
         let id = upload.id;
         blocking(move || {
             create_private(&folder)?;

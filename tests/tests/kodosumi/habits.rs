@@ -1,10 +1,63 @@
 //! What clients do that no recording shows: the Python client's ways, and every kind of hold as a lock.
 
 use anyhow::{Context as _, Result, ensure};
-use holdpoint_tests::{Server, of_kind};
+use holdpoint_tests::{Server, Setup, of_kind};
 use serde_json::json;
 
-use crate::{client::Client, server, shapes::frames};
+use crate::{SCRIPT, client::Client, server, shapes::frames};
+
+const PAPERS: &str = r#"
+[agents.papers]
+completion = "auto"
+prompt = "report {{old}} {{new}}"
+form = [
+  { name = "old", label = "Old", type = "file" },
+  { name = "new", label = "New", type = "file", multiple = true },
+]
+"#;
+
+#[tokio::test]
+async fn files_of_one_batch_go_to_their_own_fields_however_long() -> Result<()> {
+    let server = Server::start(Setup::script(SCRIPT).toml(PAPERS)).await?;
+    let client = Client::new(&server, &server.token)?;
+    // More than a message takes: it goes from the disk to the disk.
+    let long: Vec<u8> = (0..15 << 20).map(|n: u32| n.to_le_bytes()[0]).collect();
+    let (batch, _) = client.upload("long.bin", &[&long, &long, &long]).await?;
+    let mut ids = Vec::new();
+    for name in ["a.txt", "docs/b.txt"] {
+        let new = json!({"filename": name, "total_chunks": 1, "batch_id": batch});
+        let upload = client.post("/files/init", new).await?.expect(201)?.json()["upload_id"].clone();
+        let upload = upload.as_str().context("an id")?.to_owned();
+        client.chunk(&upload, 0, name.as_bytes()).await?.expect(201)?;
+        ids.push(upload);
+    }
+    let field = |items: serde_json::Value| json!({"batchId": batch, "items": items}).to_string();
+    let missing = field(json!({"0191d5d4-0000-7000-8000-000000000000": {}}));
+    let refused = client.post("/-/x/papers", json!({"old": missing})).await?.expect(200)?.json();
+    ensure!(refused["errors"]["old"][0].as_str().is_some_and(|why| why.contains("no upload")), "{refused}");
+
+    // What cannot be started leaves the batch as it was.
+    let all = field(json!({}));
+    let refused = client.post("/-/x/papers", json!({"old": all})).await?.expect(200)?.json();
+    ensure!(refused["errors"]["old"].is_array(), "one file, not three: {refused}");
+    let (_, kept) = server.get("/v1/uploads").await?;
+    ensure!(kept["items"].as_array().is_some_and(Vec::is_empty), "given up: {kept}");
+
+    let (old, new) = (field(json!({&ids[0]: {}})), field(json!({&ids[1]: {}})));
+    let fid = client.launch("papers", json!({"old": old, "new": new})).await?;
+    client.until(&fid, "the end", |status| status["status"] == "finished").await?;
+    let inputs = client.get("/timeline/list").await?.json()["items"][0]["inputs"]["dict"].clone();
+    ensure!(
+        inputs == json!({"old": "attachments/a.txt", "new": "attachments/docs/b.txt"}),
+        "each has its own: {inputs}"
+    );
+
+    let (_, whole) = client.upload("long.bin", &[&long, &long, &long]).await?;
+    let fid = client.launch("papers", json!({"old": whole})).await?;
+    let file = std::fs::read(server.workspace(&fid).join("attachments/long.bin"))?;
+    ensure!(file == [&long[..], &long, &long].concat(), "{} bytes", file.len());
+    Ok(())
+}
 
 #[tokio::test]
 async fn the_python_client_goes_on() -> Result<()> {

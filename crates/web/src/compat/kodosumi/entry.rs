@@ -1,6 +1,6 @@
 //! `/-/…`: an agent's entry form, and starting it. The last part of the address is the agent's name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::{
     Json,
@@ -74,22 +74,24 @@ pub(super) async fn launch(
     let (name, agent) = find(&state, &path)?;
     let elements = elements::of_agent(agent);
     let refused = |errors| Json(json!({ "errors": with_global(errors), "elements": elements }));
-    let (mut files, mut batches) = (Vec::new(), Vec::new());
+    let (mut chosen, mut batches) = (Vec::new(), BTreeSet::new());
     for (control, field) in file_controls(agent) {
-        match uploads::attached(&state, &caller, fields.get(&control)).await? {
-            Ok(attached) => {
-                let sent = attached.files.into_iter();
-                files.extend(sent.map(|file| NewFile { field: field.clone(), content: Content::Sent(file) }));
-                batches.extend(attached.batch);
+        match uploads::chosen(&state, &caller, fields.get(&control)).await? {
+            Ok(of_field) => {
+                chosen.extend(of_field.files.into_iter().map(|file| (field.clone(), file)));
+                batches.extend(of_field.batch);
             }
             Err(why) => return Ok(refused(ask::error(&control, &why))),
         }
     }
-    check_count(files.len())?;
+    check_count(chosen.len())?;
+    let (fields_of, files): (Vec<_>, Vec<_>) = chosen.into_iter().unzip();
+    let kept = uploads::keep(&state, &caller, files).await?;
+    let files = fields_of.into_iter().zip(&kept);
     let new = NewExecution {
         agent: name.to_owned(),
         inputs: inputs(agent, &fields),
-        files,
+        files: files.map(|(field, id)| NewFile { field, content: Content::Uploaded(*id) }).collect(),
         by: caller.actor(),
         idempotency: None,
     };
@@ -100,10 +102,16 @@ pub(super) async fn launch(
             }
             Ok(Json(json!({ "result": started.execution.id, "elements": elements })))
         }
-        Err(StartError::Invalid(errors)) => {
-            Ok(refused(errors.into_iter().map(|(field, why)| (field, vec![why])).collect()))
+        Err(error) => {
+            // The pieces are still there for another try.
+            uploads::give_up(&state, &caller, kept).await;
+            match error {
+                StartError::Invalid(errors) => {
+                    Ok(refused(errors.into_iter().map(|(field, why)| (field, vec![why])).collect()))
+                }
+                error => Err(error.into()),
+            }
         }
-        Err(error) => Err(error.into()),
     }
 }
 

@@ -332,7 +332,7 @@ async fn complete_in(
     }
     let batch: Batch = uploads::find(state, caller, batch).await?;
     if batch.taken_by != Some(execution.id) {
-        let files = uploads::whole(state, &batch).await?.map_err(Problem::invalid)?;
+        let files = uploads::read_batch(state, &batch).await?;
         state.control.attach(execution.id, files).await?;
         uploads::taken(state, batch.id, execution.id).await?;
     }

@@ -91,16 +91,23 @@ async fn decide(
         }
         Ok(Wanted::Decide(request)) => request,
     };
-    let attached = match uploads::attached(state, caller, fields.get(FILES)).await? {
-        Ok(attached) => attached,
+    let chosen = match uploads::chosen(state, caller, fields.get(FILES)).await? {
+        Ok(chosen) => chosen,
         Err(why) => return Ok(Err(ask::error(FILES, &why))),
     };
-    if !attached.files.is_empty() && request.action != "reply" {
+    if !chosen.files.is_empty() && request.action != "reply" {
         return Ok(Err(ask::error(FILES, "files go with a reply alone")));
     }
-    match state.control.decide_with_files(open.id, request, attached.files, caller.actor()).await {
+    let files = match uploads::read_all(chosen.files).await {
+        Ok(files) => files,
+        Err(problem) if problem.status.is_client_error() => {
+            return Ok(Err(ask::error(FILES, &problem.detail)));
+        }
+        Err(problem) => return Err(problem),
+    };
+    match state.control.decide_with_files(open.id, request, files, caller.actor()).await {
         Ok(row) => {
-            if let Some(batch) = attached.batch {
+            if let Some(batch) = chosen.batch {
                 uploads::taken(state, batch, execution.id).await?;
             }
             let decided = row.hold.state.decision().or(row.decision.as_ref());

@@ -1,5 +1,7 @@
-//! Files that arrive in pieces, in any order, before anything is started with them. Kept below the data
-//! folder, each under an id of ours, never under a name that a client chose:
+//! Files that arrive in pieces, in any order and of no announced size, before anything is started with them. Kept
+//! below the data folder, each under an id of ours, never under a name that a client chose. A conversation that is
+//! started with them takes them as uploads of `/v1/uploads`, which they become by then.
+//!
 //!
 //! ```text
 //! uploads-compat/<batch>/batch.json          whose, since when, taken by which execution
@@ -14,10 +16,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use holdpoint_control::Attachment;
-use holdpoint_model::{ExecutionId, UnixMs, UserId};
+use futures::{StreamExt as _, stream};
+use holdpoint_control::{Attachment, UPLOAD_QUOTA, check_upload_name};
+use holdpoint_model::{ExecutionId, UnixMs, UploadId, UserId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{auth::Caller, body::check_attachments, limits, problem::Problem, state::WebState};
@@ -27,9 +29,6 @@ pub(super) const MAX_CHUNK_BYTES: usize = 16 * 1024 * 1024;
 
 /// Pieces of one file.
 const MAX_CHUNKS: u32 = 10_000;
-
-/// The longest name of a file, folders included, in bytes.
-const MAX_NAME_BYTES: usize = 1_000;
 
 /// Batches of one user that are under way.
 const MAX_BATCHES: usize = 50;
@@ -63,11 +62,29 @@ pub(super) struct Chunk {
     pub(super) bytes: Bytes,
 }
 
-/// Files that a form names.
+/// Files that a form's field names.
 #[derive(Debug, Default)]
-pub(super) struct Attached {
+pub(super) struct Chosen {
     pub(super) batch: Option<Uuid>,
-    pub(super) files: Vec<Attachment>,
+    pub(super) files: Vec<Whole>,
+}
+
+/// A file all of whose pieces have come.
+#[derive(Debug)]
+pub(super) struct Whole {
+    name: String,
+    pieces: Vec<PathBuf>,
+    bytes: u64,
+}
+
+/// What a form's field has: a string with JSON in it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Value {
+    batch_id: Uuid,
+    /// The field's own files of the batch, by their ids; all of it where there are none.
+    #[serde(default)]
+    items: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Work on files, away from the threads that serve everybody; what fails is ours.
@@ -177,7 +194,7 @@ pub(super) async fn find(state: &WebState, caller: &Caller, id: &str) -> Result<
 
 /// Adds a file to a batch; where none is named, to a new one.
 pub(super) async fn add(state: &WebState, caller: &Caller, new: NewUpload) -> Result<(Uuid, Uuid), Problem> {
-    check_name(&new.filename).map_err(Problem::invalid)?;
+    check_upload_name(&new.filename)?;
     if new.total_chunks > MAX_CHUNKS {
         return Err(Problem::invalid(format!("`total_chunks` may be at most {MAX_CHUNKS}")));
     }
@@ -203,22 +220,6 @@ pub(super) async fn add(state: &WebState, caller: &Caller, new: NewUpload) -> Re
     Ok((upload, batch))
 }
 
-/// A name may have folders in it, and lead nowhere else.
-fn check_name(name: &str) -> Result<(), String> {
-    let is_plain = !name.is_empty()
-        && name.len() <= MAX_NAME_BYTES
-        && !name.contains(['\\', '\0'])
-        && !name.chars().any(char::is_control)
-        && name.split('/').all(|part| !matches!(part, "" | "." | ".."));
-    if is_plain {
-        Ok(())
-    } else {
-        Err(format!(
-            "`filename` must be a relative path of at most {MAX_NAME_BYTES} bytes, without `..`, backslashes or control characters"
-        ))
-    }
-}
-
 /// The folder of an upload, if it is the caller's and still open.
 async fn folder(state: &WebState, caller: &Caller, upload: &str) -> Result<Option<PathBuf>, Problem> {
     let Ok(upload) = upload.parse::<Uuid>() else { return Ok(None) };
@@ -242,6 +243,7 @@ async fn folder(state: &WebState, caller: &Caller, upload: &str) -> Result<Optio
 /// Takes a piece; the same one again takes its place. How many there are now; None for an unknown upload.
 pub(super) async fn put(state: &WebState, caller: &Caller, chunk: Chunk) -> Result<Option<usize>, Problem> {
     let Some(folder) = folder(state, caller, &chunk.upload).await? else { return Ok(None) };
+    state.control.check_room_for_upload(chunk.bytes.len() as u64).await?;
     let put = blocking(move || {
         let Some(upload) = read_json::<NewUpload>(&folder.join("name.json"))? else { return Ok(Ok(None)) };
         if chunk.number >= upload.total_chunks {
@@ -255,7 +257,6 @@ pub(super) async fn put(state: &WebState, caller: &Caller, chunk: Chunk) -> Resu
             Ok(pieces(folder)?.into_iter().filter(|piece| *piece != own).collect())
         };
         let count = others(&folder)?.len() + 1;
-        // All of a batch goes with one message.
         let mut bytes = chunk.bytes.len() as u64;
         let batch = folder.parent().unwrap_or(&folder);
         for upload in uploads_in(batch)? {
@@ -263,8 +264,11 @@ pub(super) async fn put(state: &WebState, caller: &Caller, chunk: Chunk) -> Resu
                 bytes += fs::metadata(piece)?.len();
             }
         }
-        if bytes > limits::MAX_ATTACHMENTS_BYTES as u64 {
-            return Ok(Err(Problem::too_large("the files together", limits::MAX_ATTACHMENTS_BYTES)));
+        if bytes > UPLOAD_QUOTA.bytes {
+            return Ok(Err(Problem::invalid(format!(
+                "a batch may have at most {} bytes",
+                UPLOAD_QUOTA.bytes
+            ))));
         }
         write(&own, &chunk.bytes)?;
         Ok(Ok(Some(count)))
@@ -296,67 +300,129 @@ pub(super) async fn cancel(state: &WebState, caller: &Caller, upload: &str) -> R
 }
 
 /// The files of a form's value, or what is wrong with it. Empty values are no files.
-pub(super) async fn attached(
+pub(super) async fn chosen(
     state: &WebState,
     caller: &Caller,
     value: &str,
-) -> Result<Result<Attached, String>, Problem> {
+) -> Result<Result<Chosen, String>, Problem> {
     if value.trim().is_empty() {
-        return Ok(Ok(Attached::default()));
+        return Ok(Ok(Chosen::default()));
     }
-    let id = serde_json::from_str::<Value>(value)
-        .ok()
-        .and_then(|value| value["batchId"].as_str().and_then(|id| id.parse::<Uuid>().ok()));
-    let Some(id) = id else {
+    let Ok(Value { batch_id, items }) = serde_json::from_str(value) else {
         return Ok(Err("send JSON with the `batchId` that /files/init_batch gave".into()));
     };
-    let batch = match find(state, caller, &id.to_string()).await {
+    let batch = match find(state, caller, &batch_id.to_string()).await {
         Ok(batch) if batch.taken_by.is_none() => batch,
         Ok(_) => return Ok(Err("these files were used already; upload them again".into())),
         Err(problem) if problem.status.is_client_error() => return Ok(Err("there is no such batch".into())),
         Err(problem) => return Err(problem),
     };
-    let files = whole(state, &batch).await?;
-    Ok(files.map(|files| Attached { batch: Some(id), files }))
+    let wanted = items.into_iter().map(|(id, _)| id.parse::<Uuid>()).collect::<Result<Vec<_>, _>>();
+    let Ok(wanted) = wanted else { return Ok(Err("the `items` go by the ids that /files/init gave".into())) };
+    let files = whole(state, &batch, wanted).await?;
+    Ok(files.map(|files| Chosen { batch: Some(batch_id), files }))
 }
 
-/// The files of a batch, put together; or which one is not there yet.
-pub(super) async fn whole(
+/// These files of a batch, or all where none is named; or which one is not there yet.
+async fn whole(
     state: &WebState,
     batch: &Batch,
-) -> Result<Result<Vec<Attachment>, String>, Problem> {
+    wanted: Vec<Uuid>,
+) -> Result<Result<Vec<Whole>, String>, Problem> {
     let folder = root(state).join(batch.id.to_string());
-    let files = match blocking(move || read_all(&folder)).await? {
-        Ok(files) => files,
-        Err(why) => return Ok(Err(why)),
-    };
-    Ok(check_attachments(files.iter()).map(|()| files).map_err(|problem| problem.detail))
+    blocking(move || look(&folder, &wanted)).await
 }
 
-fn read_all(batch: &Path) -> io::Result<Result<Vec<Attachment>, String>> {
-    let (mut files, mut total) = (Vec::new(), 0);
-    for upload in uploads_in(batch)? {
-        let folder = batch.join(upload.to_string());
+fn look(batch: &Path, wanted: &[Uuid]) -> io::Result<Result<Vec<Whole>, String>> {
+    let there = uploads_in(batch)?;
+    if let Some(missing) = wanted.iter().find(|id| !there.contains(id)) {
+        return Ok(Err(format!("the batch has no upload {missing}")));
+    }
+    let mut files = Vec::new();
+    for id in there.into_iter().filter(|id| wanted.is_empty() || wanted.contains(id)) {
+        let folder = batch.join(id.to_string());
         let Some(upload) = read_json::<NewUpload>(&folder.join("name.json"))? else { continue };
-        let mut bytes = Vec::new();
+        let (mut pieces, mut bytes) = (Vec::new(), 0);
         for n in 0..upload.total_chunks {
-            match fs::read(folder.join(n.to_string())) {
-                Ok(piece) => bytes.extend(piece),
+            let piece = folder.join(n.to_string());
+            match fs::metadata(&piece) {
+                Ok(metadata) => bytes += metadata.len(),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     let (name, total) = (&upload.filename, upload.total_chunks);
                     return Ok(Err(format!("{name} is not whole: piece {n} of {total} is missing")));
                 }
                 Err(error) => return Err(error),
             }
+            pieces.push(piece);
         }
-        total += bytes.len();
-        if total > limits::MAX_ATTACHMENTS_BYTES {
-            return Ok(Err(Problem::too_large("the files together", limits::MAX_ATTACHMENTS_BYTES).detail));
-        }
-        files.push(Attachment { name: upload.filename, bytes: bytes.into() });
+        files.push(Whole { name: upload.filename, pieces, bytes });
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Ok(files))
+}
+
+/// The files of a batch for a conversation that goes on already; they go with one message.
+pub(super) async fn read_batch(state: &WebState, batch: &Batch) -> Result<Vec<Attachment>, Problem> {
+    let files = whole(state, batch, Vec::new()).await?.map_err(Problem::invalid)?;
+    read_all(files).await
+}
+
+/// What is in these files.
+pub(super) async fn read_all(files: Vec<Whole>) -> Result<Vec<Attachment>, Problem> {
+    let total: u64 = files.iter().map(|file| file.bytes).sum();
+    if total > limits::MAX_ATTACHMENTS_BYTES as u64 {
+        return Err(Problem::too_large("the files of a message together", limits::MAX_ATTACHMENTS_BYTES));
+    }
+    let read = blocking(move || {
+        let read = |file: Whole| {
+            let pieces = file.pieces.iter().map(fs::read).collect::<io::Result<Vec<_>>>()?;
+            Ok(Attachment { name: file.name, bytes: pieces.concat().into() })
+        };
+        files.into_iter().map(read).collect::<io::Result<Vec<_>>>()
+    });
+    let read = read.await?;
+    check_attachments(read.iter())?;
+    Ok(read)
+}
+
+/// Makes these files uploads that a conversation can take; all or none.
+pub(super) async fn keep(
+    state: &WebState,
+    caller: &Caller,
+    files: Vec<Whole>,
+) -> Result<Vec<UploadId>, Problem> {
+    let mut kept = Vec::new();
+    for file in files {
+        if let Err(problem) = keep_one(state, caller, file, &mut kept).await {
+            give_up(state, caller, kept).await;
+            return Err(problem);
+        }
+    }
+    Ok(kept)
+}
+
+async fn keep_one(
+    state: &WebState,
+    caller: &Caller,
+    file: Whole,
+    kept: &mut Vec<UploadId>,
+) -> Result<(), Problem> {
+    let upload = state.control.begin_upload(caller.user, file.name, file.bytes).await?;
+    kept.push(upload.id);
+    let pieces =
+        stream::iter(file.pieces).then(|piece| async { tokio::fs::read(piece).await.map(Bytes::from) });
+    let upload = state.control.write_upload(caller.user, upload.id, 0, pieces).await?;
+    // A piece was sent again meanwhile, and is another one now.
+    if upload.is_whole() { Ok(()) } else { Err(Problem::invalid("the files changed while they were used")) }
+}
+
+/// Uploads that no conversation has taken after all. What cannot be removed now is given up in a day.
+pub(super) async fn give_up(state: &WebState, caller: &Caller, uploads: Vec<UploadId>) {
+    for upload in uploads {
+        if let Err(error) = state.control.give_up_upload(caller.user, upload).await {
+            tracing::warn!(%error, %upload, "failed to give up an upload");
+        }
+    }
 }
 
 /// Notes which execution has the files; the pieces go.
@@ -375,25 +441,4 @@ pub(super) async fn taken(state: &WebState, batch: Uuid, by: ExecutionId) -> Res
         Ok(())
     })
     .await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rstest::rstest;
-
-    #[rstest]
-    #[case("a.txt", true)]
-    #[case("docs/a b.txt", true)]
-    #[case("", false)]
-    #[case("../a", false)]
-    #[case("a/../../b", false)]
-    #[case("/etc/passwd", false)]
-    #[case("a//b", false)]
-    #[case("a\\b", false)]
-    #[case("a\0b", false)]
-    #[case("a\nb", false)]
-    fn names_lead_nowhere_else(#[case] name: &str, #[case] fits: bool) {
-        assert_eq!(check_name(name).is_ok(), fits);
-    }
 }
