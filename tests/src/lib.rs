@@ -60,6 +60,19 @@ pub fn claude() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// The script of axe-core that `cargo xtask test` installed.
+///
+/// # Errors
+/// When it was not installed.
+pub fn axe_core() -> Result<PathBuf> {
+    let path = build_dir()?
+        .parent()
+        .context("no target folder")?
+        .join("test-tools/axe-core/node_modules/axe-core/axe.min.js");
+    ensure!(path.is_file(), "{} is not there: run `cargo xtask test`, which installs it", path.display());
+    Ok(path)
+}
+
 /// How a server is set up.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {

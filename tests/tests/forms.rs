@@ -368,3 +368,37 @@ async fn a_form_with_every_kind_loses_nothing() -> anyhow::Result<()> {
     assert_eq!(std::fs::read_to_string(server.workspace(&id).join("attachments/paper.txt"))?, "a paper");
     Ok(())
 }
+
+#[tokio::test]
+async fn an_upload_goes_on_by_itself_after_a_lost_connection() -> anyhow::Result<()> {
+    let mut server = Server::start(Setup::script(SCRIPT).toml(FORM)).await?;
+    let link = server.first_link.clone().context("no link")?;
+    let browser = Browser::open(1280, 900, false).await?;
+    browser.client.goto(&link).await?;
+    browser.welcome().await?;
+    browser.click("a[data-agent=every]").await?;
+
+    // No two parts alike, and long enough that it is still on its way when the line is cut.
+    let content: Vec<u8> = (0..32_u32 << 20).flat_map(u32::to_le_bytes).collect();
+    let paper = server.folder().join("long.bin");
+    std::fs::write(&paper, &content)?;
+    browser.see("#start [name=papers]").await?.send_keys(&paper.display().to_string()).await?;
+    let bar = browser.see("#start [data-upload=papers] progress").await?;
+    while bar.prop("value").await?.as_deref().is_none_or(|value| value == "0") {}
+    server.kill()?;
+    browser.read("The connection is lost; this goes on by itself.").await?;
+    browser.shot("form-4-cut").await?;
+    server.up().await?;
+    browser.see("#start [data-upload=papers] li[data-uploaded]").await?;
+
+    browser.fill("#start [name=title]", "small").await?;
+    browser.fill("#start [name=key]", "hunter2").await?;
+    browser.click("#start [name=agree]").await?;
+    browser.click("button[data-action=start-as]").await?;
+    browser.see("body[data-page=conversation]").await?;
+    browser.close().await?;
+    let (_, list) = server.get("/v1/executions").await?;
+    let id = id_of(&list["items"][0])?;
+    assert!(std::fs::read(server.workspace(&id).join("attachments/long.bin"))? == content, "other bytes");
+    Ok(())
+}

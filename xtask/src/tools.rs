@@ -1,5 +1,5 @@
-//! What tests need on the machine: the real Claude CLI, a real browser, an S3 server, and Podman with what
-//! makes images.
+//! What tests need on the machine: the real Claude CLI, a real browser and axe-core, an S3 server, and Podman with
+//! what makes images.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,6 +12,9 @@ use crate::run;
 
 /// The S3 server, as Python's package index has it.
 const MOTO: &str = "moto[server]==5.2.5";
+
+/// What looks for faults that shut people out of a page, as npm has it.
+const AXE_CORE: &str = "axe-core@4.14.1";
 
 /// Debian's packages for containers; Podman alone recommends most of them, and apt is not asked for those.
 const PODMAN_PACKAGES: &[&str] = &[
@@ -41,7 +44,8 @@ pub(crate) fn install() -> anyhow::Result<()> {
     claude()?;
     chromium()?;
     containers()?;
-    moto()
+    moto()?;
+    axe_core()
 }
 
 /// Podman, and who uses it.
@@ -72,6 +76,26 @@ fn moto() -> anyhow::Result<()> {
     command.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]);
     command.args(["--target"]).arg(&folder).arg(MOTO).stdin(Stdio::null());
     run::program(command, &format!("python3 -m pip install {MOTO}"))
+}
+
+/// For the test of all pages, below the target folder.
+fn axe_core() -> anyhow::Result<()> {
+    let folder = target_dir()?.join("test-tools/axe-core");
+    if folder.join("node_modules/axe-core/axe.min.js").is_file() {
+        return Ok(());
+    }
+    let mut command = Command::new("npm");
+    command.args([
+        "install",
+        "--no-save",
+        "--no-audit",
+        "--no-fund",
+        "--ignore-scripts",
+        "--silent",
+        "--prefix",
+    ]);
+    command.arg(&folder).arg(AXE_CORE).stdin(Stdio::null());
+    run::program(command, &format!("npm install {AXE_CORE}"))
 }
 
 /// By the program's own installer, so that it is used every time.

@@ -1,7 +1,9 @@
 //! The figures of the whole program, from a release build: `cargo xtask bench`.
 //!
-//! Real server, real sockets. Where a worker is measured, this program takes the place of one: it
-//! connects with the worker's own token while the real one is stopped.
+//! Real server, real sockets. Where a worker is measured, this program takes the place of one.
+
+mod place;
+mod streams;
 
 use std::{
     io::{Read as _, Write as _},
@@ -9,17 +11,15 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use futures::{SinkExt as _, StreamExt as _};
+use futures::StreamExt as _;
 use holdpoint_model::{
     event::{AssistantBlock, Block},
-    wire::{Down, Fact, NumberedFact, Up, WIRE_VERSION, WorkerSpec},
+    wire::{Down, Fact},
 };
-use holdpoint_tests::{
-    Server, Setup,
-    processes::{self, Part},
-};
+use holdpoint_tests::{Server, Setup, processes};
 use serde_json::json;
-use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
+
+use place::{next_frame, take_the_place, tell};
 
 /// Starts measured.
 const STARTS: usize = 10;
@@ -39,14 +39,26 @@ const SCRIPT: &str = "scenes:\n  - turns:\n      - - text: hello\n";
 #[tokio::main]
 async fn main() -> Result<()> {
     println!("| what | figure | aim |\n| --- | --- | --- |");
-    // `gateway` alone is what is looked at most often.
-    if std::env::args().nth(1).is_none_or(|only| only != "gateway") {
+    // One of them alone, by its name.
+    let only = std::env::args().nth(1);
+    let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    if wanted("start") {
         cold_start().await?;
+    }
+    if wanted("rest") {
         at_rest().await?;
+    }
+    if wanted("worker") {
         as_a_worker().await?;
     }
-    gateway("", "").await?;
-    gateway(BUDGETS, ", with every budget and bound").await
+    if wanted("streams") {
+        streams::many().await?;
+    }
+    if wanted("gateway") {
+        gateway("", "").await?;
+        gateway(BUDGETS, ", with every budget and bound").await?;
+    }
+    Ok(())
 }
 
 /// Every budget that there is, and a line that nobody has to wait in.
@@ -112,48 +124,6 @@ async fn at_rest() -> Result<()> {
         "< 0.5 %",
     );
     drop(streams);
-    Ok(())
-}
-
-type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
-
-/// A conversation whose worker is stopped, and a connection in its place.
-async fn take_the_place(server: &Server) -> Result<(String, Socket, u64, WorkerSpec)> {
-    let id = server.ask("claude", "x").await?;
-    server.hold(&id, "reply", &[]).await?;
-    for pid in processes::of(&id, Part::Worker) {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(pid)?).context("pid")?;
-        rustix::process::kill_process(pid, rustix::process::Signal::STOP)?;
-    }
-    let spec = server.data.join("executions").join(&id).join("run/1/spec.json");
-    let spec: WorkerSpec = serde_json::from_str(&std::fs::read_to_string(spec)?)?;
-    let mut request = spec.control_url.as_str().into_client_request()?;
-    request.headers_mut().insert("authorization", format!("Bearer {}", spec.worker_token).parse()?);
-    let (mut socket, _) = tokio_tungstenite::connect_async_with_config(request, None, true).await?;
-    let hello = Up::Hello {
-        wire: WIRE_VERSION,
-        execution: spec.execution,
-        incarnation: spec.incarnation,
-        last_seq: 0,
-        releases: Vec::new(),
-        messages: Vec::new(),
-    };
-    socket.send(Message::text(serde_json::to_string(&hello)?)).await?;
-    let Down::Welcome { acked, .. } = next_frame(&mut socket).await? else { anyhow::bail!("no welcome") };
-    Ok((id, socket, acked, spec))
-}
-
-async fn next_frame(socket: &mut Socket) -> Result<Down> {
-    loop {
-        if let Message::Text(text) = socket.next().await.context("the connection ended")?? {
-            return Ok(serde_json::from_str(&text)?);
-        }
-    }
-}
-
-async fn tell(socket: &mut Socket, seq: u64, fact: Fact) -> Result<()> {
-    let frame = Up::Facts { facts: vec![NumberedFact { seq, at: 0, fact }] };
-    socket.send(Message::text(serde_json::to_string(&frame)?)).await?;
     Ok(())
 }
 
