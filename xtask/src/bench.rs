@@ -6,7 +6,7 @@ use crate::{run, tools};
 pub(crate) fn bench() -> anyhow::Result<()> {
     tools::install()?;
     run::build_release()?;
-    for name in ["log", "checkpoints", "bench", "parked", "starts"] {
+    for name in ["log", "checkpoints", "bench", "parked", "starts", "scale"] {
         run::example(name, &[])?;
     }
     Ok(())

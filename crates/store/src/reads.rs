@@ -8,6 +8,7 @@ use sqlx::{QueryBuilder, Row as _, Sqlite};
 use uuid::Uuid;
 
 use crate::codec::{actor, event, from_json, residency, signed, status, to_json, unsigned};
+use crate::search::Query;
 use crate::{
     Counts, Cursor, ExecutionRow, LinkUse, ListFilter, SecretHash, SideFact, Store, StoreError, load,
 };
@@ -78,7 +79,23 @@ impl Store {
         before: Option<Cursor>,
         limit: u32,
     ) -> Result<Vec<ExecutionRow>, StoreError> {
-        let rows = list_query(filter, before, limit).build().fetch_all(&self.shared.readers).await?;
+        let mut filter = filter.clone();
+        if let Some(text) = filter.text.take() {
+            let query = Query::parse(&text);
+            if let Some(statuses) = &query.statuses {
+                match filter.statuses.as_slice() {
+                    [] => filter.statuses.clone_from(statuses),
+                    _ => filter.statuses.retain(|status| statuses.contains(status)),
+                }
+                if filter.statuses.is_empty() {
+                    return Ok(Vec::new());
+                }
+            }
+            if let Some(found) = self.search(&filter, &query, before, limit).await? {
+                return Ok(found);
+            }
+        }
+        let rows = list_query(&filter, before, limit).build().fetch_all(&self.shared.readers).await?;
         rows.iter().map(execution_row).collect()
     }
 
@@ -90,13 +107,12 @@ impl Store {
         since: UnixMs,
         limit: u32,
     ) -> Result<Vec<ExecutionRow>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id, agent, title, owner, status, residency, created_at, updated_at, ended_at, open_holds,
-                cost_micros, rehearsal FROM executions
+        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT {EXECUTION_COLUMNS} FROM executions e
              WHERE updated_at > ?1
                 AND (?2 IS NULL OR owner_user = ?2 OR id IN (SELECT execution FROM shares WHERE user = ?2))
-             ORDER BY updated_at, id LIMIT ?3",
-        )
+             ORDER BY updated_at, id LIMIT ?3"
+        )))
         .bind(since)
         .bind(only_for.map(|user| user.0))
         .bind(limit)
@@ -222,10 +238,7 @@ fn branch(
     before: Option<Cursor>,
     limit: u32,
 ) {
-    query.push(
-        "SELECT * FROM (SELECT e.id, e.agent, e.title, e.owner, e.status, e.residency, e.created_at, \
-         e.updated_at, e.ended_at, e.open_holds, e.cost_micros, e.rehearsal FROM ",
-    );
+    query.push(format!("SELECT * FROM (SELECT {EXECUTION_COLUMNS} FROM "));
     // What is shared is found by its own index, in the order of the list; `CROSS JOIN` keeps it first.
     let (created_at, id) = match mine {
         Mine::Shared(user) => {
@@ -251,9 +264,6 @@ fn branch(
     if let Some(agent) = &filter.agent {
         query.push(" AND e.agent = ").push_bind(agent.clone());
     }
-    if let Some(text) = filter.text.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
-        query.push(" AND e.title LIKE ").push_bind(containing(text)).push(" ESCAPE '\\'");
-    }
     if let Some(cursor) = before {
         query.push(format!(" AND ({created_at}, {id}) < (")).push_bind(cursor.created_at);
         query.push(", ").push_bind(cursor.id.0).push(")");
@@ -261,21 +271,11 @@ fn branch(
     query.push(format!(" ORDER BY {created_at} DESC, {id} DESC LIMIT ")).push_bind(limit).push(")");
 }
 
-/// A LIKE pattern for "contains this text", whatever is in it.
-fn containing(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len() + 2);
-    pattern.push('%');
-    for character in text.chars() {
-        if matches!(character, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-    pattern.push('%');
-    pattern
-}
+/// What [`execution_row`] reads.
+pub(crate) const EXECUTION_COLUMNS: &str = "e.id, e.agent, e.title, e.owner, e.status, e.residency, e.created_at, \
+    e.updated_at, e.ended_at, e.open_holds, e.cost_micros, e.rehearsal";
 
-fn execution_row(row: &SqliteRow) -> Result<ExecutionRow, StoreError> {
+pub(crate) fn execution_row(row: &SqliteRow) -> Result<ExecutionRow, StoreError> {
     Ok(ExecutionRow {
         id: ExecutionId(row.try_get::<Uuid, _>(0)?),
         agent: row.try_get(1)?,

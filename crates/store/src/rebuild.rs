@@ -5,11 +5,11 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 use uuid::Uuid;
 
 use crate::writer::{Record, Tx, write_execution};
-use crate::{Rebuilt, StoreError, load};
+use crate::{Rebuilt, StoreError, figures, load, search};
 
 /// The version of what the projections hold. Raise it with every change of the aggregate's shape or
 /// of a projection: a data file of another version is rebuilt when it is opened.
-pub(crate) const PROJECTIONS: i64 = 1;
+pub(crate) const PROJECTIONS: i64 = 2;
 
 /// Executions looked up at a time.
 const EXECUTIONS_PAGE: i64 = 500;
@@ -30,6 +30,8 @@ pub(crate) async fn run(tx: &mut Tx) -> Result<Rebuilt, StoreError> {
     ] {
         sqlx::query(clear).execute(&mut *conn).await?;
     }
+    search::clear(conn).await?;
+    figures::clear(conn).await?;
     let mut rebuilt = Rebuilt::default();
     let mut last = None;
     loop {
@@ -57,23 +59,29 @@ pub(crate) async fn run(tx: &mut Tx) -> Result<Rebuilt, StoreError> {
 }
 
 async fn rebuild_one(conn: &mut SqliteConnection, id: ExecutionId) -> Result<u64, StoreError> {
-    let mut execution: Option<Execution> = None;
-    let mut record = Record::default();
-    loop {
-        let after = execution.as_ref().map_or(0, |execution| execution.seq);
-        let events = load::page(conn, id, after).await?;
-        if events.is_empty() {
-            break;
-        }
-        for event in &events {
-            match &mut execution {
-                Some(execution) => record.fold(execution, event),
-                None => execution = Some(Execution::from_first(event).map_err(StoreError::Corrupt)?),
-            }
-        }
-    }
-    let Some(execution) = execution else { return Ok(0) };
+    let Some((execution, record)) = fold_log(conn, id).await? else { return Ok(0) };
     record.write_projections(conn, &execution).await?;
     write_execution(conn, &execution, None).await?;
     Ok(execution.seq)
+}
+
+/// An execution as its whole log makes it, and what that changes in the projections.
+pub(crate) async fn fold_log(
+    conn: &mut SqliteConnection,
+    id: ExecutionId,
+) -> Result<Option<(Execution, Record)>, StoreError> {
+    let mut folded: Option<(Execution, Record)> = None;
+    loop {
+        let after = folded.as_ref().map_or(0, |(execution, _)| execution.seq);
+        let events = load::page(conn, id, after).await?;
+        if events.is_empty() {
+            return Ok(folded);
+        }
+        for event in &events {
+            match &mut folded {
+                Some((execution, record)) => record.fold(execution, event),
+                None => folded = Some(Record::first(event)?),
+            }
+        }
+    }
 }

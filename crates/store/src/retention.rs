@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::codec::{actor, signed, to_json, unsigned};
 use crate::writer::Tx;
-use crate::{ApplyError, Cursor, Store, StoreError};
+use crate::{ApplyError, Cursor, Store, StoreError, rebuild, search};
 
 /// Which executions may go at `?1`: those that ended longer ago than they are kept, and of which nothing
 /// runs any more. What was recorded at an execution's start comes before today's rules for its agent (`?2`,
@@ -279,6 +279,11 @@ async fn delete(tx: &mut Tx, id: ExecutionId, deleting: Deleting) -> Result<Dele
 /// Every table that knows the execution. Another one has to be added here; the contract suite looks.
 async fn delete_rows(conn: &mut SqliteConnection, deletion: &mut Deletion) -> Result<(), StoreError> {
     let id = deletion.execution.0;
+    // What was counted stays, as what it has left.
+    if let Some((execution, record)) = rebuild::fold_log(conn, deletion.execution).await? {
+        record.keep_figures(conn, &execution).await?;
+    }
+    search::delete(conn, deletion.execution).await?;
     let mut of = async |statement: &'static str| -> Result<u64, StoreError> {
         Ok(sqlx::query(statement).bind(id).execute(&mut *conn).await?.rows_affected())
     };

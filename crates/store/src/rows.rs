@@ -74,7 +74,8 @@ pub struct ListFilter {
     pub statuses: Vec<Status>,
     /// Only those of this agent.
     pub agent: Option<String>,
-    /// Only those whose title contains this, ASCII letters in either case.
+    /// Only those that this finds: words, each as the beginning of a word, `"as it stands"`, and `author:`,
+    /// `agent:`, `tag:`, `title:`, `input:`, `result:`, `status:` before a word. Any text is a question.
     pub text: Option<String>,
 }
 

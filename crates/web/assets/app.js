@@ -2,6 +2,7 @@
 // everything that can be read and answered works without any of this.
 import { keepClocks } from "./clock.js";
 import { keepDrafts } from "./drafts.js";
+import { goOn } from "./endless.js";
 import { listenForKeys } from "./keys.js";
 import { followConversation } from "./live.js";
 import { followLists } from "./pulse.js";
@@ -15,6 +16,7 @@ uploadInBackground();
 listenForKeys();
 followConversation();
 followLists();
+goOn();
 
 // Words of one's own and a choice exclude each other where only one answer is taken.
 document.addEventListener("input", (event) => {

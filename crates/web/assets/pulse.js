@@ -1,11 +1,12 @@
 // Lists and the inbox: when something changed, the page is fetched again and what differs is put in.
 import { tick } from "./clock.js";
+import { olderThan, readOn } from "./endless.js";
 import { announce } from "./patch.js";
 
 const AGAIN_MS = 3_000;
 
 // Keeps what is the same (and what somebody is writing in), adds what is new, takes away what went.
-function reconcile(old, fresh) {
+function reconcile(old, fresh, kept = []) {
   const known = new Map([...old.children].filter((child) => child.id).map((child) => [child.id, child]));
   const keep = [...fresh.children].map((child) => {
     const same = child.id && known.get(child.id);
@@ -14,6 +15,7 @@ function reconcile(old, fresh) {
     if (isHold || same.isEqualNode(child)) return same;
     return child;
   });
+  keep.push(...kept);
   const holder = document.activeElement;
   const lost = holder && old.contains(holder) && !keep.some((child) => child.contains(holder));
   if (keep.length !== old.children.length || keep.some((child, n) => child !== old.children[n])) {
@@ -36,8 +38,12 @@ async function refresh() {
     if (!next) continue;
     const rows = element.querySelector(":scope > .rows");
     const freshRows = next.querySelector(":scope > .rows");
-    if (rows && freshRows) reconcile(rows, freshRows);
-    else if (element.innerHTML !== next.innerHTML) reconcileOrReplace(element, next);
+    if (rows && freshRows) {
+      await readOn(element, next, freshRows);
+      reconcile(rows, freshRows, olderThan(rows, freshRows));
+      const more = next.querySelector(":scope > #more");
+      if (more && !element.querySelector(":scope > #more")) element.append(more);
+    } else if (element.innerHTML !== next.innerHTML) reconcileOrReplace(element, next);
   }
   const after = document.querySelectorAll("#inbox [data-hold]").length;
   if (after > before) announce("Something new waits for you");

@@ -7,6 +7,7 @@
 //! * `auth/` — who calls, and the one place that says who may see and do what.
 //! * `assets/` — one style sheet and a few small scripts of our own, embedded.
 
+mod analytics;
 mod api;
 mod assets;
 mod auth;

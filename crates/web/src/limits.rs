@@ -27,6 +27,12 @@ pub const DEFAULT_PAGE: u32 = 50;
 /// Rows of a list page at most.
 pub const MAX_PAGE: u32 = 200;
 
+/// Characters of a search: far more than are looked for.
+pub const MAX_SEARCH_CHARS: usize = 1_000;
+
+/// Days of an analytics page at most: three years.
+pub const ANALYTICS_DAYS: i64 = 1_100;
+
 /// Events read from the log at once: bounds the memory of one reader, not what it gets.
 pub const EVENTS_PAGE: u32 = 200;
 

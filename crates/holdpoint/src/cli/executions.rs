@@ -22,6 +22,9 @@ pub struct ListArgs {
     /// Only those of this agent
     #[arg(long)]
     pub agent: Option<String>,
+    /// Only those that this finds: words, "as it stands", author:, agent:, tag:, input:, result:, status:
+    #[arg(long, short = 'q')]
+    pub search: Option<String>,
     /// How many
     #[arg(long, default_value_t = 20)]
     pub limit: u32,
@@ -48,11 +51,18 @@ pub(super) async fn list(args: ListArgs, context: &Context) -> anyhow::Result<()
             query.push_str(&format!("&{key}={value}"));
         }
     }
+    if let Some(search) = &args.search {
+        let encoded: String = search.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        query.push_str(&format!("&q={encoded}"));
+    }
     let page = api.get(&format!("/v1/executions?{query}")).await?;
     if context.json {
         return term::json(&page);
     }
     let list: Vec<Execution> = items(&page);
+    if list.is_empty() && args.search.is_some() {
+        return Ok(term::line("No conversation is like that.")?);
+    }
     if list.is_empty() {
         term::line("There are no conversations.")?;
         return Ok(term::line("→ holdpoint ask \"What should be done\" --follow")?);

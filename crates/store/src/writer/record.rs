@@ -11,8 +11,9 @@ use holdpoint_model::{
 };
 use sqlx::SqliteConnection;
 
-use crate::StoreError;
 use crate::codec::{data_of, signed, to_json};
+use crate::figures::{Adding, Counted};
+use crate::{StoreError, search};
 
 /// What one request changes: its events, and the rows beside the log that follow from them.
 #[derive(Debug, Default)]
@@ -20,6 +21,11 @@ pub(crate) struct Record {
     pub(crate) events: Vec<Arc<Event>>,
     holds: BTreeMap<HoldId, HoldChange>,
     turn_ends: Vec<Seq>,
+    counted: Counted,
+    /// What people wrote.
+    said: Vec<String>,
+    /// Whether there is something else to find of the execution.
+    found_by: bool,
 }
 
 #[derive(Debug)]
@@ -30,6 +36,14 @@ struct HoldChange {
 }
 
 impl Record {
+    /// The first event of a log, and the execution that it makes.
+    pub(crate) fn first(event: &Event) -> Result<(Execution, Self), StoreError> {
+        let execution = Execution::from_first(event).map_err(StoreError::Corrupt)?;
+        let mut record = Self { found_by: true, ..Self::default() };
+        record.counted.note(None, event);
+        Ok((execution, record))
+    }
+
     /// Makes events of `bodies`, gives out their numbers, and folds them in.
     pub(crate) fn append(
         &mut self,
@@ -61,9 +75,20 @@ impl Record {
             let decision = state.decision().or(before.state.decision()).cloned();
             Some((Hold { state, ..before.clone() }, decision))
         });
+        self.counted.note(Some(execution), event);
         execution.evolve(event);
         match &event.body {
-            EventBody::TurnEnded(_) => self.turn_ends.push(event.seq),
+            EventBody::TurnEnded(_) => {
+                self.turn_ends.push(event.seq);
+                self.found_by = true;
+            }
+            EventBody::MessageQueued(message) => {
+                self.said.push(message.text.clone());
+                self.found_by = true;
+            }
+            EventBody::ExecutionFinished { .. }
+            | EventBody::ExecutionFailed { .. }
+            | EventBody::ExecutionCancelled { .. } => self.found_by = true,
             EventBody::HoldOpened { hold, .. } => self.note_unsettled(execution, *hold),
             // Nobody's session asks any more, at any hold.
             EventBody::WorkerLost { .. } | EventBody::WorkerStopped { .. } => {
@@ -150,7 +175,19 @@ impl Record {
             .execute(&mut *conn)
             .await?;
         }
-        Ok(())
+        if self.found_by {
+            search::write(conn, execution, &self.said).await?;
+        }
+        self.counted.write(conn, execution, Adding::Counted).await
+    }
+
+    /// Makes what was counted of an execution what is left of it.
+    pub(crate) async fn keep_figures(
+        &self,
+        conn: &mut SqliteConnection,
+        execution: &Execution,
+    ) -> Result<(), StoreError> {
+        self.counted.write(conn, execution, Adding::Kept).await
     }
 }
 

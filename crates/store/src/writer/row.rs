@@ -38,8 +38,9 @@ pub(crate) async fn write_execution(
         "INSERT INTO aggregates (execution, seq, state) VALUES (?1, ?2, ?3)
             ON CONFLICT (execution) DO UPDATE SET seq = ?2, state = ?3;
          INSERT INTO executions (id, seq, residency, updated_at, open_holds, cost_micros, attention,
-                status, ended_at, created_at, rehearsal, agent, owner_user, owner, title, keep_ms)
-            VALUES (?1, ?2, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+                status, ended_at, created_at, rehearsal, agent, owner_user, owner, title, keep_ms, place)
+            VALUES (?1, ?2, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+                (SELECT place FROM documents WHERE execution = ?1))
             ON CONFLICT (id) DO UPDATE SET seq = ?2, residency = ?4, updated_at = ?5, open_holds = ?6,
                 cost_micros = ?7, attention = ?8, status = ?9, ended_at = ?10",
     )

@@ -172,8 +172,7 @@ impl Tx {
             .ok_or_else(|| StoreError::Corrupt("an execution was created without an event".into()))?;
         let first =
             Event { execution: id, seq: 1, at: now, incarnation: None, worker_seq: None, body: first };
-        let mut execution = Execution::from_first(&first).map_err(StoreError::Corrupt)?;
-        let mut record = Record::default();
+        let (mut execution, mut record) = Record::first(&first)?;
         record.events.push(Arc::new(first));
         record.append(&mut execution, bodies.collect(), None, now);
         self.write(Box::new(execution), None, record).await?;

@@ -15,7 +15,7 @@ use crate::support::*;
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
 /// Tables that the log can make again: a file of an older version has them in an older shape, or wrongly.
-const PROJECTIONS: [&str; 3] = ["aggregates", "executions", "holds"];
+const PROJECTIONS: [&str; 4] = ["aggregates", "executions", "holds", "documents"];
 
 async fn connect(path: &Path) -> SqliteConnection {
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
@@ -29,7 +29,11 @@ async fn file_of_version(path: &Path, version: i64, full: &Path) {
     Migrator::with_migrations(steps).run(&mut conn).await.expect("the first steps");
     sqlx::query("ATTACH ?1 AS present").bind(full.to_str()).execute(&mut conn).await.expect("attach");
     for table in names(&mut conn, "SELECT name FROM sqlite_schema WHERE type = 'table'").await {
-        if table.starts_with('_') || PROJECTIONS.contains(&table.as_str()) {
+        // What was counted, and the index over the documents, are projections too.
+        let is_projection = PROJECTIONS.contains(&table.as_str())
+            || table.starts_with("search")
+            || table.starts_with("figures");
+        if table.starts_with('_') || is_projection {
             continue;
         }
         let query = format!("SELECT name FROM pragma_table_info('{table}')");

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use holdpoint_model::{Execution, ExecutionId, HoldId, Status, UnixMs};
-use holdpoint_store::{Counts, ExecutionRow, HoldFilter, HoldPhase, HoldRow, ListFilter, Store, StoredCall};
+use holdpoint_model::{Execution, ExecutionId, HoldId, Status, UnixMs, UserId};
+use holdpoint_store::{
+    Counts, ExecutionRow, Figures, FiguresFilter, HoldFilter, HoldPhase, HoldRow, ListFilter, Store,
+    StoredCall,
+};
 
 use crate::support::*;
 
@@ -20,6 +23,18 @@ pub(crate) const PHASES: [HoldPhase; 8] = [
     HoldPhase::Expired,
     HoldPhase::Cancelled,
     HoldPhase::Superseded,
+];
+
+/// What the executions of these tests are found by.
+const QUESTIONS: [&str; 8] = [
+    "do it",
+    "more",
+    "\"all done\"",
+    "broke",
+    "execution 1",
+    "author:ada",
+    "agent:claude status:can",
+    "result:all",
 ];
 
 /// Later than any deadline of these tests.
@@ -38,6 +53,8 @@ pub(crate) struct Picture {
     counts: Counts,
     turn_calls: BTreeMap<ExecutionId, Vec<StoredCall>>,
     costs: BTreeMap<ExecutionId, u64>,
+    found: BTreeMap<&'static str, Vec<ExecutionId>>,
+    figures: [Figures; 2],
 }
 
 impl Picture {
@@ -53,8 +70,15 @@ impl Picture {
             counts: store.counts().await.expect("counts"),
             turn_calls: BTreeMap::new(),
             costs: BTreeMap::new(),
+            found: BTreeMap::new(),
+            figures: [figures(store, None).await, figures(store, person("ada").user).await],
             list,
         };
+        for question in QUESTIONS {
+            let filter = ListFilter { text: Some(question.into()), ..ListFilter::default() };
+            let rows = store.list(&filter, None, u32::MAX).await.expect(question);
+            picture.found.insert(question, rows.iter().map(|row| row.id).collect());
+        }
         for status in STATUSES {
             let filter = ListFilter { statuses: vec![status], ..ListFilter::default() };
             let rows = store.list(&filter, None, u32::MAX).await.expect("list");
@@ -86,6 +110,8 @@ impl Picture {
         assert_eq!(self.counts, other.counts, "the counts differ {when}");
         assert_eq!(self.turn_calls, other.turn_calls, "the calls of the turn differ {when}");
         assert_eq!(self.costs, other.costs, "the costs differ {when}");
+        assert_eq!(self.found, other.found, "what is found differs {when}");
+        assert_eq!(self.figures, other.figures, "the figures differ {when}");
     }
 
     /// That the parts agree with each other.
@@ -119,7 +145,18 @@ impl Picture {
             let counted = self.counts.executions.get(*status).copied().unwrap_or_default();
             assert_eq!(counted as usize, ids.len(), "executions that are {status}");
         }
+        let all = &self.figures[0];
+        let cost: u64 = all.agents.iter().map(|(_, runs)| runs.cost_micros).sum();
+        assert!(cost >= self.costs.values().sum(), "the cost of deleted ones counts too");
+        let of_people: u64 = all.people.iter().map(|(_, runs)| runs.cost_micros).sum();
+        assert_eq!(cost, of_people, "by agent and by person");
     }
+}
+
+/// Figures of all days, rehearsals included.
+pub(crate) async fn figures(store: &Store, owner: Option<UserId>) -> Figures {
+    let filter = FiguresFilter { owner, from_day: 0, to_day: 1_000_000, rehearsals: true };
+    store.figures(&filter).await.expect("figures")
 }
 
 /// That the log, taken by itself, makes exactly what the store says each execution is.

@@ -80,7 +80,8 @@ async fn rows(bench: &Bench, id: ExecutionId) -> Vec<(String, i64, i64)> {
     for table in
         names(&mut conn, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name".into()).await
     {
-        if table.starts_with('_') {
+        // Pages of the search index are no rows, and figures name nobody's conversation: other tests look there.
+        if table.starts_with('_') || table.starts_with("search") || table.starts_with("figures") {
             continue;
         }
         let columns = names(&mut conn, format!("SELECT name FROM pragma_table_info('{table}')")).await;
@@ -121,6 +122,7 @@ async fn everything_of_one_goes_and_nothing_of_the_others() {
         "audit",
         "call_deliveries",
         "deliveries",
+        "documents",
         "events",
         "executions",
         "holds",

@@ -15,7 +15,7 @@ pub(super) struct Params {
     /// One, or several with commas between.
     status: Option<String>,
     agent: Option<String>,
-    /// Only those whose title contains this.
+    /// Only those that this finds; see [`ListFilter::text`].
     q: Option<String>,
     cursor: Option<String>,
     limit: Option<u32>,

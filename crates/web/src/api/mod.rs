@@ -2,6 +2,7 @@
 
 mod account;
 mod agents;
+mod analytics;
 mod audit;
 mod calls;
 mod commands;
@@ -57,6 +58,7 @@ pub(crate) fn routes() -> Routes {
     chunks
         .route("/health", get(health::health))
         .route("/v1/agents", get(agents::agents))
+        .route("/v1/analytics", get(analytics::analytics))
         .route("/v1/executions", get(executions::executions).post(start::start))
         .route("/v1/executions/{id}", get(execution::execution))
         .route("/v1/executions/{id}/events", get(events::events))

@@ -54,7 +54,8 @@ impl Page<'_> {
                         a href="/inbox" aria-current=[here("inbox")] {
                             "Inbox " (inbox_count(self.open_holds.unwrap_or_default()))
                         }
-                        a href="/executions" aria-current=[here("list")] { "Conversations" }
+                        a href="/executions" aria-current=[here("list")] { "Timeline" }
+                        a href="/analytics" aria-current=[here("analytics")] { "Analytics" }
                         @if caller.role.may_start() {
                             a href="/" aria-current=[here("home")] { "New" }
                         }
@@ -106,7 +107,7 @@ fn help() -> Markup {
         ("e", "edit, then allow"),
         ("r", "write a reply"),
         ("Ctrl + Enter", "send what is being written"),
-        ("i / c / n", "inbox / conversations / new"),
+        ("i / c / n", "inbox / timeline / new"),
         ("?", "this list"),
     ];
     html! {

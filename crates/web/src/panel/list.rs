@@ -1,4 +1,5 @@
-//! `/executions`: all conversations, newest first.
+//! `/executions`, the timeline: all conversations, newest first, as far down as somebody scrolls; searched by what was
+//! asked and what came of it.
 
 use axum::{extract::State, response::Response};
 use holdpoint_model::{Status, UnixMs};
@@ -51,17 +52,17 @@ pub(super) async fn page(
     let agents: Vec<&str> = state.control.agents().keys().map(String::as_str).collect();
     let body = html! {
         main #main .wide {
-            h1 { "Conversations" }
+            h1 { "Timeline" }
             (filters(&params, &agents))
-            div #list data-refresh {
+            div #list data-refresh data-endless {
                 @if found.is_empty() { (nothing(&params)) } @else { (rows(&found, state.now())) }
                 @if let Some(next) = next {
-                    p { a.button rel="next" href=(address(&params, Some(next))) { "Older" } }
+                    p #more { a.button rel="next" href=(address(&params, Some(next))) { "Older" } }
                 }
             }
         }
     };
-    let page = Page { title: "Conversations", name: "list", caller: Some(&caller), open_holds: Some(open) };
+    let page = Page { title: "Timeline", name: "list", caller: Some(&caller), open_holds: Some(open) };
     Ok(page.show(&body))
 }
 
@@ -69,8 +70,14 @@ fn nothing(params: &Params) -> Markup {
     let filtered = !(params.status.is_empty() && params.agent.is_empty() && params.q.is_empty());
     html! {
         div #empty .card .empty {
-            @if filtered {
+            @if !params.cursor.is_empty() {
+                p { "Nothing is older than that." }
+                p { a.button href="/executions" { "To the newest" } }
+            } @else if filtered {
                 p { "No conversation is like that." }
+                @if params.q.split_whitespace().nth(1).is_some() {
+                    p.quiet { "All words have to be in it: try fewer, or only the beginning of one." }
+                }
                 p { a.button href="/executions" { "Show all" } }
             } @else {
                 p { "No conversation yet." }
@@ -105,7 +112,8 @@ fn filters(params: &Params, agents: &[&str]) -> Markup {
     ];
     html! {
         form.filters method="get" action="/executions" role="search" {
-            input type="search" name="q" value=(params.q) placeholder="Search titles" aria-label="Search titles";
+            input type="search" name="q" value=(params.q) placeholder="Search what was asked, and what came of it"
+                aria-label="Search" aria-describedby="search-help" maxlength=(limits::MAX_SEARCH_CHARS);
             select name="status" aria-label="Status" {
                 @for (value, words) in choices { option value=(value) selected[value == params.status] { (words) } }
             }
@@ -113,7 +121,36 @@ fn filters(params: &Params, agents: &[&str]) -> Markup {
                 option value="" { "Any agent" }
                 @for agent in agents { option value=(agent) selected[*agent == params.agent] { (agent) } }
             }
-            button type="submit" { "Filter" }
+            button type="submit" { "Search" }
+            (search_help())
+        }
+    }
+}
+
+/// What can be typed into the box.
+fn search_help() -> Markup {
+    let ways = [
+        ("lease ware", "all of these words, or words that begin like this"),
+        ("\"net 30 days\"", "as it stands"),
+        ("author:ada", "who started it; the same with "),
+        ("status:error", "one status, or several with commas between"),
+    ];
+    html! {
+        details #search-help .search-help {
+            summary { "What can be searched" }
+            dl.arguments {
+                @for (example, what) in ways {
+                    dt { (example) }
+                    dd {
+                        (what)
+                        @if example.starts_with("author") {
+                            @for (n, field) in ["agent", "tag", "title", "input", "result"].iter().enumerate() {
+                                @if n > 0 { ", " } code { (field) ":" }
+                            }
+                        }
+                    }
+                }
+            }
         }
     }
 }
@@ -123,7 +160,8 @@ pub(super) fn rows(found: &[ExecutionRow], now: UnixMs) -> Markup {
     html! {
         ul.rows {
             @for row in found {
-                li.conversation-row id={ "x-" (row.id) } data-execution=(row.id) data-status=(row.status.as_str()) {
+                li.conversation-row id={ "x-" (row.id) } data-execution=(row.id) data-status=(row.status.as_str())
+                    data-place=(row.cursor()) {
                     a href={ "/executions/" (row.id) } data-nav {
                         span.row-title { @if row.title.is_empty() { "Untitled" } @else { (row.title) } }
                         span.row-facts {

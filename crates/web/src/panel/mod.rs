@@ -12,11 +12,12 @@
 //!
 //! | where | what |
 //! | --- | --- |
-//! | `body[data-page]` | `login`, `welcome`, `home`, `start`, `list`, `inbox`, `conversation`, `fork`, `session`, `share`, `account`, `people`, `user`, `audit`, `error` |
+//! | `body[data-page]` | `login`, `welcome`, `home`, `start`, `list`, `analytics`, `inbox`, `conversation`, `fork`, `session`, `share`, `account`, `people`, `user`, `audit`, `error` |
 //! | sign-in | `form#login` with `name`, `password`; `form#welcome` with `name`, `password`, `again` |
 //! | start | `a[data-agent=NAME]`; `form#start` with the form's fields, and `files` where none of them is for files; `button[data-action=start|start-as]`, `a[data-action=cancel]` |
 //! | | `#field-NAME-error` says what is wrong with a field; `[data-upload=NAME] li[data-uploaded=UUID]` is a file that is uploaded for one |
-//! | list | `[data-execution=UUID][data-status=…]` |
+//! | list | `[data-execution=UUID][data-status=…]`; `#list #more a[rel=next]` where there are older ones; `#empty` where there are none |
+//! | analytics | `form#span` with `days`, or `from` and `to`, and `rehearsals`; `section[data-of=runs|errors|waits-by-kind|waits-by-person|agents|people]` with `svg[role=img]`, `details table`, `a[data-csv]` |
 //! | inbox | the holds below; `#empty` where there are none; `#more a[rel=next]` where there are more |
 //! | conversation | `main[data-execution=UUID][data-status=…][data-connection=live|reconnecting|ended|off]` |
 //! | | `#facts`, `#cost`, `#tokens`, `#queue`, `#rehearsal`, `#activity`, `#files a[data-file=PATH]`, `#outcome[data-outcome=finished|error|cancelled]` |
@@ -34,6 +35,7 @@
 //! | audit | `[data-deed=KIND]`; `a[rel=next]` where there are more |
 //! | composer | `form#composer-form` with `textarea[name=text]`, `input[name=files]`, `input[name=mode]`; `button[data-action=send]` |
 
+mod analytics;
 mod conversation;
 mod decision;
 pub(crate) mod form;
@@ -73,6 +75,8 @@ pub(crate) fn routes() -> Routes {
         .route("/agents/{name}", get(start::page).post(start::start))
         .route("/executions", get(list::page))
         .route("/inbox", get(inbox::page))
+        .route("/analytics", get(analytics::page))
+        .route("/analytics/{of}", get(analytics::csv))
         .route("/pulse", get(pulse::pulse))
         .route("/executions/{id}", get(conversation::page))
         .route("/executions/{id}/live", get(conversation::live))

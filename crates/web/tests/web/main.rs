@@ -2,6 +2,7 @@
 
 mod support;
 
+mod analytics;
 mod api;
 mod events;
 mod files;
@@ -13,3 +14,4 @@ mod people;
 mod retention;
 mod roles;
 mod sign_in;
+mod timeline;

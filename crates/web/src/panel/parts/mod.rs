@@ -1,5 +1,6 @@
 //! Components: functions from data to markup, called by pages and by live fragments alike.
 
+pub(super) mod chart;
 pub(super) mod composer;
 pub(super) mod decided;
 pub(super) mod diff;

@@ -28,6 +28,11 @@ pub(in crate::panel) fn visible(text: &str) -> Markup {
     }
 }
 
+/// The same where there is no place for more than text, as in a picture.
+pub(in crate::panel) fn visible_text(text: &str) -> String {
+    text.chars().map(|c| if hides(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 /// JSON, indented.
 pub(in crate::panel) fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())
@@ -56,5 +61,6 @@ mod tests {
         }
         assert!(shown.contains("\n&lt;b&gt;"), "{shown}");
         assert_eq!(visible("plain ü text").into_string(), "plain ü text");
+        assert_eq!(visible_text("a\u{202e}ü"), "a\u{fffd}ü");
     }
 }
