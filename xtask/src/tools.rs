@@ -1,5 +1,5 @@
-//! What tests need on the machine: the real Claude CLI, a real browser and axe-core, an S3 server, and Podman with
-//! what makes images.
+//! What tests need on the machine: the real Claude CLI, a real browser and axe-core, an S3 server, a reader of the
+//! API's document, and Podman with what makes images.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,6 +15,9 @@ const MOTO: &str = "moto[server]==5.2.5";
 
 /// What looks for faults that shut people out of a page, as npm has it.
 const AXE_CORE: &str = "axe-core@4.14.1";
+
+/// What looks for answers that the API's document does not have, as Python's package index has it.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 
 /// Debian's packages for containers; Podman alone recommends most of them, and apt is not asked for those.
 const PODMAN_PACKAGES: &[&str] = &[
@@ -44,8 +47,9 @@ pub(crate) fn install() -> anyhow::Result<()> {
     claude()?;
     chromium()?;
     containers()?;
-    moto()?;
-    axe_core()
+    axe_core()?;
+    python("moto", MOTO)?;
+    python("schemathesis", SCHEMATHESIS)
 }
 
 /// Podman, and who uses it.
@@ -66,16 +70,16 @@ fn ordinary_user() -> anyhow::Result<()> {
     run::program(command, "useradd holdpoint-tests")
 }
 
-/// An S3 server for the tests of checkpoints, below the target folder.
-fn moto() -> anyhow::Result<()> {
-    let folder = target_dir()?.join("test-tools/moto");
-    if folder.join("moto").is_dir() {
+/// A Python package in a folder of its own below the target folder.
+fn python(module: &str, package: &str) -> anyhow::Result<()> {
+    let folder = target_dir()?.join("test-tools").join(module);
+    if folder.join(module).is_dir() {
         return Ok(());
     }
     let mut command = Command::new("python3");
     command.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]);
-    command.args(["--target"]).arg(&folder).arg(MOTO).stdin(Stdio::null());
-    run::program(command, &format!("python3 -m pip install {MOTO}"))
+    command.args(["--target"]).arg(&folder).arg(package).stdin(Stdio::null());
+    run::program(command, &format!("python3 -m pip install {package}"))
 }
 
 /// For the test of all pages, below the target folder.

@@ -62,6 +62,21 @@ pub struct Started {
     pub existed: bool,
 }
 
+/// A message of a person's.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    /// What they wrote.
+    pub text: String,
+    /// Files for the workspace.
+    pub files: Vec<Attachment>,
+    /// When it is sent while the agent works.
+    pub mode: SendMode,
+    /// Who.
+    pub by: Actor,
+    /// Whose key, and the digest of the request that came with it: the same again is no further message.
+    pub idempotency: Option<(UserId, String, Digest)>,
+}
+
 /// Why a conversation was not started.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -132,9 +147,21 @@ pub enum CommandError {
     /// A file could not be stored.
     #[error("failed to store an attached file: {0}")]
     Attachment(std::io::Error),
+    /// The key was used for another request.
+    #[error("this idempotency key was used for a different request")]
+    IdempotencyMismatch,
     /// The log could not take it.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+}
+
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::IdempotencyConflict { .. } => Self::IdempotencyMismatch,
+            error => Self::Store(error),
+        }
+    }
 }
 
 impl From<ApplyError> for CommandError {
@@ -142,7 +169,7 @@ impl From<ApplyError> for CommandError {
         match error {
             ApplyError::UnknownExecution => Self::Unknown,
             ApplyError::Refused(refusal) => Self::Refused(refusal),
-            ApplyError::Store(error) => Self::Store(error),
+            ApplyError::Store(error) => error.into(),
         }
     }
 }
@@ -305,10 +332,36 @@ impl Control {
         mode: SendMode,
         by: Actor,
     ) -> Result<Arc<Execution>, CommandError> {
+        self.message_once(id, NewMessage { text, files, mode, by, idempotency: None }).await
+    }
+
+    /// The same, once for a key.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn message_once(
+        &self,
+        id: ExecutionId,
+        new: NewMessage,
+    ) -> Result<Arc<Execution>, CommandError> {
         let execution = self.store().execution(id).await?.ok_or(CommandError::Unknown)?;
-        let files = if execution.status.is_final() { Vec::new() } else { files };
+        let idempotency = new.idempotency.map(|(user, key, request)| Idempotency { user, key, request });
+        // Looked at first, so that the same request leaves no files behind.
+        if let Some(idempotency) = idempotency.clone()
+            && self.store().started(idempotency).await?.is_some()
+        {
+            return Ok(execution);
+        }
+        let files = if execution.status.is_final() { Vec::new() } else { new.files };
         let files = self.place(id, files).await.map_err(CommandError::Attachment)?;
-        Ok(self.store().apply(id, Command::Message { text, files, mode, by }).await?.execution)
+        let command = Command::Message { text: new.text, files, mode: new.mode, by: new.by };
+        let Some(idempotency) = idempotency else {
+            return Ok(self.store().apply(id, command).await?.execution);
+        };
+        match self.store().apply_once(id, command, idempotency).await? {
+            Some(applied) => Ok(applied.execution),
+            None => self.store().execution(id).await?.ok_or(CommandError::Unknown),
+        }
     }
 
     /// Puts files into an execution's workspace without a message that names them: their paths there.

@@ -38,7 +38,9 @@ use tokio::sync::broadcast;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use attach::Attachment;
-pub use commands::{CommandError, Content, DecideError, NewExecution, NewFile, StartError, Started};
+pub use commands::{
+    CommandError, Content, DecideError, NewExecution, NewFile, NewMessage, StartError, Started,
+};
 pub use fork::{ForkError, NewFork};
 pub use holdpoint_engine::{ContainerView, Instance, MountView, Piece, Usage};
 pub use inside::{ExecBounds, Executing, InsideError, LogOf, NewExec, Seen};

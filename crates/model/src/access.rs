@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Role;
@@ -35,7 +36,7 @@ impl Act {
 }
 
 /// What somebody was given with an execution of another's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Share {
     /// They may look.
@@ -134,7 +135,7 @@ impl Role {
 }
 
 /// One thing that a token may be used for, as far as its owner may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenScope {
     /// Look at conversations. Every token may.
@@ -183,7 +184,7 @@ impl FromStr for TokenScope {
 }
 
 /// What a token may be used for; at least `read`. As text: the names with spaces between.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "BTreeSet<TokenScope>", into = "BTreeSet<TokenScope>")]
 pub struct Scopes(BTreeSet<TokenScope>);
 

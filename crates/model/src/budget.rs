@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{AgentDef, Execution, Refusal, UnixMs};
@@ -17,7 +18,7 @@ pub const WARN_AT_PERCENT: u64 = 80;
 const DAY_MS: UnixMs = 24 * 3600 * 1000;
 
 /// Whose budget it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Whose {
     /// One conversation's.
@@ -29,7 +30,7 @@ pub enum Whose {
 }
 
 /// Over which time it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Span {
     /// From start to end.
@@ -118,7 +119,7 @@ pub struct Sums {
 }
 
 /// A budget, and how much of it is used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BudgetUse {
     /// Whose.
     pub whose: Whose,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// One fact, keyed `(execution, seq)`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// Whose log.
     pub execution: ExecutionId,
@@ -35,7 +36,7 @@ pub struct Event {
 }
 
 /// What happened. `kind` is the SSE event name, `data` its JSON.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", content = "data", rename_all = "snake_case")]
 pub enum EventBody {
     /// The first event of every log.
@@ -344,7 +345,7 @@ impl EventBody {
 }
 
 /// What an execution begins with.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Created {
     /// The agent's name.
     pub agent: String,
@@ -366,7 +367,7 @@ pub struct Created {
 }
 
 /// The point at which a conversation branched off from another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForkedFrom {
     /// The other.
     pub execution: ExecutionId,
@@ -375,7 +376,7 @@ pub struct ForkedFrom {
 }
 
 /// A checkpoint that is whole and on disk.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Checkpoint {
     /// The digest of its manifest.
     pub id: String,
@@ -393,7 +394,7 @@ pub struct Checkpoint {
 }
 
 /// A person's message to the session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Message {
     /// The uuid that the CLI sees.
     pub id: MessageId,
@@ -413,7 +414,7 @@ pub struct Message {
 }
 
 /// When a message is sent while the agent works.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SendMode {
     /// After the present turn.
@@ -424,7 +425,7 @@ pub enum SendMode {
 }
 
 /// A complete block of the model's answer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AssistantBlock {
     /// The model's message id; several blocks share it.
     pub message_id: String,
@@ -436,7 +437,7 @@ pub struct AssistantBlock {
 }
 
 /// A content block.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Block {
     /// Markdown.
@@ -466,7 +467,7 @@ pub enum Block {
 }
 
 /// A tool's result.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolResult {
     /// The call.
     pub tool_use_id: String,
@@ -487,7 +488,7 @@ pub struct ToolResult {
 }
 
 /// "Allow this kind in this conversation": a rule with its author. Ends with the execution.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Grant {
     /// Its id.
     pub id: GrantId,
@@ -500,7 +501,7 @@ pub struct Grant {
 }
 
 /// One model call as the gateway saw it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ModelCall {
     /// Its id in the gateway's record.
     pub call: CallId,
@@ -524,7 +525,7 @@ pub struct ModelCall {
 }
 
 /// How a turn ended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TurnResult {
     /// Whether it did what it set out to do.
     pub ok: bool,
@@ -546,7 +547,7 @@ pub struct TurnResult {
 }
 
 /// A file in the workspace that the session made or changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ResultFile {
     /// Relative to the workspace, with `/`.
     pub path: String,
@@ -558,7 +559,7 @@ pub struct ResultFile {
 }
 
 /// How much a notice matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Good to know.
@@ -568,7 +569,8 @@ pub enum Level {
 }
 
 /// An error as part of the product: what failed, why it matters, what to do next.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Failure")]
 pub struct Problem {
     /// Stable, for scripts: `cli_missing`, `invalid_key`, `container_failed`, `worker_crash_loop`…
     pub code: String,

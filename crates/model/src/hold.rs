@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{Actor, DecisionId, Digest, GrantId, HoldId, Incarnation, Rule, UnixMs};
 
 /// What kind of answer a hold needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HoldKind {
     /// The turn is over; the agent waits for the next message.
@@ -45,7 +46,7 @@ impl HoldKind {
 }
 
 /// What is asked for. `input` is the CLI's raw input, which nothing rewrites (invariant 3).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Subject {
     /// The tool's name; empty for a reply.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -203,7 +204,7 @@ impl HoldState {
 }
 
 /// The answer to a hold: who, when, over which channel, what, and what they had seen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Decision {
     /// Its id; for a reply also the uuid of the user message.
     pub id: DecisionId,
@@ -224,7 +225,7 @@ pub struct Decision {
 }
 
 /// What was decided.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Answer {
     /// Let it run; `input` only where a person edited it.
@@ -257,7 +258,7 @@ pub enum Answer {
 }
 
 /// How far an "allow" reaches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// This ask alone.
@@ -465,7 +466,7 @@ impl Hold {
 }
 
 /// One question of `AskUserQuestion`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Question {
     /// The full text, which is also its key in the answers.
     pub question: String,
@@ -481,7 +482,7 @@ pub struct Question {
 }
 
 /// One option of a question.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Choice {
     /// What is chosen.
     pub label: String,

@@ -136,7 +136,7 @@ impl Store {
         }
     }
 
-    /// The execution that an earlier request with this key has started.
+    /// The execution that an earlier request with this key has started, or written to.
     ///
     /// # Errors
     /// [`StoreError::IdempotencyConflict`] when the key came with another request.
@@ -168,6 +168,34 @@ impl Store {
             })
             .await?;
         Ok(Applied { events, execution: of(&committed, id)? })
+    }
+
+    /// The same, once for a key: None where an earlier request with it did so, and nothing is changed then.
+    ///
+    /// # Errors
+    /// The same; [`StoreError::IdempotencyConflict`] when the key came with another request before.
+    pub async fn apply_once(
+        &self,
+        id: ExecutionId,
+        command: Command,
+        idempotency: Idempotency,
+    ) -> Result<Option<Applied>, ApplyError> {
+        let (events, committed) = self
+            .shared
+            .writer
+            .run(move |tx: &mut Tx| {
+                Box::pin(async move {
+                    if started_before(tx, &idempotency).await?.is_some() {
+                        return Ok(None);
+                    }
+                    let events = tx.command(id, command).await?;
+                    remember_start(tx, &idempotency, id).await?;
+                    Ok::<_, ApplyError>(Some(events))
+                })
+            })
+            .await?;
+        let applied = events.map(|events| Ok(Applied { events, execution: of(&committed, id)? }));
+        applied.transpose()
     }
 
     /// Commits a worker's facts, all or none; those that are committed already are skipped.

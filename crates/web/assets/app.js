@@ -1,5 +1,6 @@
 // What runs on every page. Each module does one thing, and nothing where its page is another one:
 // everything that can be read and answered works without any of this.
+import { tryTheApi } from "./api.js";
 import { keepClocks } from "./clock.js";
 import { keepDrafts } from "./drafts.js";
 import { goOn } from "./endless.js";
@@ -17,6 +18,7 @@ listenForKeys();
 followConversation();
 followLists();
 goOn();
+tryTheApi();
 
 // Words of one's own and a choice exclude each other where only one answer is taken.
 document.addEventListener("input", (event) => {

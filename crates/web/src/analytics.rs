@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use holdpoint_model::{UnixMs, budget::day_of};
 use holdpoint_store::{CountedRuns, CountedWaits, Figures, FiguresFilter, Subject};
 use jiff::civil::Date;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{auth::Caller, dollars, limits, problem::Problem, state::WebState};
@@ -16,13 +17,17 @@ const EPOCH: Date = Date::constant(1970, 1, 1);
 const DEFAULT_DAYS: i64 = 30;
 
 /// What was chosen, as it stands in the address.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct Params {
     /// The last so many days, today included.
+    #[schemars(regex(pattern = r"^([1-9][0-9]{0,2})?$"))]
     pub(crate) days: String,
-    /// Days as `2026-11-28`; they come before `days`.
+    /// The first day, as `2026-11-28`; it comes before `days`.
+    #[schemars(regex(pattern = r"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$"))]
     pub(crate) from: String,
+    /// The last day; today where absent.
+    #[schemars(regex(pattern = r"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$"))]
     pub(crate) to: String,
     /// Anything: executions in which a script answered count too.
     pub(crate) rehearsals: String,

@@ -1,17 +1,30 @@
 //! Request bodies and addresses as types, with problems that say where and what.
 
+use std::convert::Infallible;
+
 use axum::{
     body::{Body, to_bytes},
     extract::{FromRequest, FromRequestParts, Request},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use holdpoint_control::Attachment;
+use holdpoint_model::{Digest, Seq};
 use http::{HeaderMap, StatusCode, header, request::Parts};
-use serde::{Deserialize, de::DeserializeOwned};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::json;
 
-use crate::{harden, limits, problem::Problem, state::WebState};
+use crate::{
+    harden, limits,
+    openapi::{Gives, Operation, Takes},
+    problem::Problem,
+    state::WebState,
+};
+
+/// The header of [`IdempotencyKey`].
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// A JSON body of up to [`limits::MAX_BODY_BYTES`].
 #[derive(Debug)]
@@ -30,12 +43,42 @@ pub(crate) struct Query<T>(pub(crate) T);
 pub(crate) struct Path<T>(pub(crate) T);
 
 /// A file in a JSON body.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EncodedFile {
+    /// Its name, or its path below a folder.
     pub(crate) name: String,
     /// Base64.
+    #[schemars(extend("contentEncoding" = "base64"))]
     pub(crate) content: String,
+}
+
+/// The `Idempotency-Key` header: the same request with the same key happens once.
+#[derive(Debug)]
+pub(crate) struct IdempotencyKey(pub(crate) Option<String>);
+
+/// The `Last-Event-ID` header: what a client that comes back saw last.
+#[derive(Debug)]
+pub(crate) struct LastEventId(pub(crate) Option<Seq>);
+
+/// 201, with what is new.
+#[derive(Debug)]
+pub(crate) struct Created<T>(pub(crate) T);
+
+/// What there is, all of it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct Items<T> {
+    pub(crate) items: Vec<T>,
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct Page<T, N = String> {
+    pub(crate) items: Vec<T>,
+    /// Where the next page begins; null on the last.
+    pub(crate) next: Option<N>,
 }
 
 impl<T: DeserializeOwned> FromRequest<WebState> for Json<T> {
@@ -142,6 +185,98 @@ impl<T: DeserializeOwned + Send> FromRequestParts<WebState> for Path<T> {
     }
 }
 
+impl FromRequestParts<WebState> for IdempotencyKey {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _: &WebState) -> Result<Self, Problem> {
+        let Some(key) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(Self(None)) };
+        let key =
+            key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= limits::MAX_IDEMPOTENCY_KEY_BYTES);
+        let Some(key) = key else {
+            return Err(Problem::invalid(format!(
+                "`Idempotency-Key` must be 1 to {} visible ASCII characters",
+                limits::MAX_IDEMPOTENCY_KEY_BYTES
+            )));
+        };
+        Ok(Self(Some(key.to_owned())))
+    }
+}
+
+impl FromRequestParts<WebState> for LastEventId {
+    type Rejection = Infallible;
+    async fn from_request_parts(parts: &mut Parts, _: &WebState) -> Result<Self, Infallible> {
+        Ok(Self(last_event_id(&parts.headers)))
+    }
+}
+
+/// The seq that a reconnecting client saw last. It wins over the address, which is the old one then.
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<Seq> {
+    headers.get("last-event-id")?.to_str().ok()?.trim().parse().ok()
+}
+
+impl<T: Serialize> IntoResponse for Created<T> {
+    fn into_response(self) -> Response {
+        (StatusCode::CREATED, axum::Json(self.0)).into_response()
+    }
+}
+
+impl<T: DeserializeOwned + JsonSchema> Takes for Json<T> {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.json_body::<T>();
+    }
+}
+
+impl<T: DeserializeOwned + JsonSchema> Takes for Upload<T> {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.json_body::<T>();
+    }
+}
+
+impl<T: DeserializeOwned + JsonSchema> Takes for Query<T> {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.query::<T>();
+        operation.problem(400, "invalid_query");
+    }
+}
+
+/// What the parts mean is said where addresses are: `openapi::places`.
+impl<T> Takes for Path<T> {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.problem(400, "invalid_path");
+    }
+}
+
+impl Takes for IdempotencyKey {
+    fn describe(operation: &mut Operation<'_>) {
+        let schema = json!({
+            "type": "string",
+            "pattern": "^[ -~]+$",
+            "minLength": 1,
+            "maxLength": limits::MAX_IDEMPOTENCY_KEY_BYTES,
+            "description": "A name of your own for this request: sent again with the same one, it happens once.",
+        });
+        operation.parameter("header", "Idempotency-Key", false, schema);
+        operation.problem(409, "idempotency_mismatch");
+        operation.problem(422, "invalid_request");
+    }
+}
+
+impl Takes for LastEventId {
+    fn describe(operation: &mut Operation<'_>) {
+        let schema = json!({
+            "type": "string",
+            "description": "The `id` of the event that was seen last, where a stream goes on; what is no number is passed over.",
+        });
+        operation.parameter("header", "Last-Event-ID", false, schema);
+    }
+}
+
+impl<T: JsonSchema> Gives for Created<T> {
+    fn describe(operation: &mut Operation<'_>) {
+        let schema = operation.schema_of::<T>();
+        operation.answer(201, "It is there now.", Some(("application/json", schema)));
+    }
+}
+
 /// Decodes files of a JSON body, within the limits on attachments.
 pub(crate) fn attachments(files: Vec<EncodedFile>) -> Result<Vec<Attachment>, Problem> {
     let mut decoded = Vec::with_capacity(files.len().min(limits::MAX_ATTACHMENTS));
@@ -153,6 +288,11 @@ pub(crate) fn attachments(files: Vec<EncodedFile>) -> Result<Vec<Attachment>, Pr
     }
     check_attachments(decoded.iter())?;
     Ok(decoded)
+}
+
+/// What tells the files of one request from those of another.
+pub(crate) fn digests(files: &[Attachment]) -> Vec<(&str, Digest)> {
+    files.iter().map(|file| (file.name.as_str(), Digest::of_bytes(&file.bytes))).collect()
 }
 
 /// Holds the number of files of a new conversation, uploads included, against the limit.

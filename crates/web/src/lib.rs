@@ -18,6 +18,7 @@ mod files;
 mod harden;
 pub mod limits;
 pub mod markdown;
+mod openapi;
 mod panel;
 mod people;
 mod problem;
@@ -31,10 +32,12 @@ use http::Method;
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 pub(crate) use api::{
-    audit_exec, audit_page, collected, dollars, encode, file_path, give_share, hold_page, last_event_id,
-    serve_file, statuses, take_share,
+    audit_exec, audit_page, collected, dollars, encode, file_path, give_share, hold_page, serve_file,
+    statuses, take_share,
 };
 pub use auth::{OverTls, fresh_secret, hash_token, password_hash};
+pub(crate) use body::last_event_id;
+pub use openapi::document as openapi_document;
 pub use panel::INVITATION;
 pub use problem::Problem;
 use routes::{Routes, get};

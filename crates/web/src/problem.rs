@@ -1,7 +1,7 @@
 //! Errors as clients see them: `application/problem+json` (RFC 9457). The one place that maps what
 //! went wrong to a status.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use axum::{
     body::Body,
@@ -11,6 +11,8 @@ use holdpoint_control::{CommandError, DecideError, ForkError, InsideError, Start
 use holdpoint_model::{Refusal, UnixMs};
 use holdpoint_store::StoreError;
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::time;
@@ -29,6 +31,32 @@ pub struct Problem {
     /// More members of the JSON object.
     pub fields: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What went wrong (RFC 9457), with members of its own by `code`.
+#[derive(Serialize, JsonSchema)]
+struct Told<'a> {
+    /// `urn:holdpoint:problem:` and the code.
+    r#type: String,
+    /// What failed, the same for every case of this code.
+    title: &'a str,
+    /// The HTTP status.
+    status: u16,
+    /// This case.
+    detail: &'a str,
+    /// Stable, for scripts.
+    code: &'a str,
+    #[serde(flatten)]
+    fields: &'a Map<String, Value>,
+}
+
+impl JsonSchema for Problem {
+    fn schema_name() -> Cow<'static, str> {
+        "Problem".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Told::json_schema(generator)
+    }
 }
 
 impl Problem {
@@ -132,13 +160,14 @@ impl Problem {
     /// The problem as a JSON object.
     #[must_use]
     pub fn body(&self) -> Value {
-        let mut body = self.fields.clone();
-        body.insert("type".into(), json!(format!("urn:holdpoint:problem:{}", self.code)));
-        body.insert("title".into(), json!(self.title));
-        body.insert("status".into(), json!(self.status.as_u16()));
-        body.insert("detail".into(), json!(self.detail));
-        body.insert("code".into(), json!(self.code));
-        Value::Object(body)
+        json!(Told {
+            r#type: format!("urn:holdpoint:problem:{}", self.code),
+            title: &self.title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            code: self.code,
+            fields: &self.fields,
+        })
     }
 
     /// Copies this problem's headers onto a response made of it in another form.
@@ -191,7 +220,7 @@ impl From<StartError> for Problem {
                 StatusCode::CONFLICT,
                 "idempotency_mismatch",
                 "this idempotency key was used for another request",
-                "send a fresh `Idempotency-Key` for a new conversation, or exactly the same request for the old one",
+                "send a fresh `Idempotency-Key` for something new, or exactly the same request again",
             ),
             StartError::Attachment(error) => Self::attachment(&error),
             StartError::Store(error) => error.into(),
@@ -326,6 +355,7 @@ impl From<CommandError> for Problem {
         match error {
             CommandError::Unknown => Self::not_found("execution"),
             CommandError::Attachment(error) => Self::attachment(&error),
+            CommandError::IdempotencyMismatch => StartError::IdempotencyMismatch.into(),
             CommandError::Store(error) => error.into(),
             CommandError::Refused(refusal) => match refusal {
                 Refusal::Invalid(text) => Self::invalid(text),

@@ -8,12 +8,22 @@ use axum::{
 };
 use http::Method;
 
-use crate::state::WebState;
+use crate::{
+    openapi::{Doc, Operation},
+    state::WebState,
+};
+
+/// What the API's document says of an endpoint: in words, and by its handler's types.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) doc: &'static Doc,
+    pub(crate) types: fn(&mut Operation<'_>),
+}
 
 /// The handlers of one address.
 pub(crate) struct Methods {
     router: MethodRouter<WebState>,
-    listed: Vec<Method>,
+    listed: Vec<(Method, Option<Endpoint>)>,
 }
 
 impl Methods {
@@ -23,7 +33,7 @@ impl Methods {
         method: Method,
         handler: H,
     ) -> Self {
-        self.listed.push(method);
+        self.listed.push((method, None));
         Self { router: self.router.on(filter, handler), ..self }
     }
 
@@ -42,6 +52,20 @@ impl Methods {
     pub(crate) fn delete<H: Handler<T, WebState>, T: 'static>(self, handler: H) -> Self {
         self.with(MethodFilter::DELETE, Method::DELETE, handler)
     }
+
+    /// With what the document says of the method that was added last.
+    pub(crate) fn described(mut self, endpoint: Endpoint) -> Self {
+        if let Some((_, described)) = self.listed.last_mut() {
+            *described = Some(endpoint);
+        }
+        self
+    }
+
+    /// With other methods of the same address.
+    pub(crate) fn and(mut self, others: Self) -> Self {
+        self.listed.extend(others.listed);
+        Self { router: self.router.merge(others.router), ..self }
+    }
 }
 
 fn none() -> Methods {
@@ -56,6 +80,14 @@ pub(crate) fn post<H: Handler<T, WebState>, T: 'static>(handler: H) -> Methods {
     none().post(handler)
 }
 
+pub(crate) fn put<H: Handler<T, WebState>, T: 'static>(handler: H) -> Methods {
+    none().put(handler)
+}
+
+pub(crate) fn patch<H: Handler<T, WebState>, T: 'static>(handler: H) -> Methods {
+    none().patch(handler)
+}
+
 pub(crate) fn delete<H: Handler<T, WebState>, T: 'static>(handler: H) -> Methods {
     none().delete(handler)
 }
@@ -64,7 +96,7 @@ pub(crate) fn delete<H: Handler<T, WebState>, T: 'static>(handler: H) -> Methods
 #[derive(Default)]
 pub(crate) struct Routes {
     router: Router<WebState>,
-    listed: Vec<(Method, &'static str)>,
+    listed: Vec<(Method, &'static str, Option<Endpoint>)>,
 }
 
 impl Routes {
@@ -73,7 +105,8 @@ impl Routes {
     }
 
     pub(crate) fn route(mut self, path: &'static str, methods: Methods) -> Self {
-        self.listed.extend(methods.listed.into_iter().map(|method| (method, path)));
+        let listed = methods.listed.into_iter().map(|(method, endpoint)| (method, path, endpoint));
+        self.listed.extend(listed);
         Self { router: self.router.route(path, methods.router), ..self }
     }
 
@@ -88,6 +121,12 @@ impl Routes {
     }
 
     pub(crate) fn into_parts(self) -> (Router<WebState>, Vec<(Method, &'static str)>) {
-        (self.router, self.listed)
+        let listed = self.listed.into_iter().map(|(method, path, _)| (method, path)).collect();
+        (self.router, listed)
+    }
+
+    /// Those that the API's document has.
+    pub(crate) fn into_endpoints(self) -> impl Iterator<Item = (Method, &'static str, Endpoint)> {
+        self.listed.into_iter().filter_map(|(method, path, endpoint)| Some((method, path, endpoint?)))
     }
 }

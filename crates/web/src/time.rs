@@ -1,7 +1,33 @@
 //! Times as people and scripts read them. Everything takes "now" as an argument.
 
+use std::borrow::Cow;
+
 use holdpoint_model::UnixMs;
 use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
+
+/// A time as scripts get it: RFC 3339 in UTC with milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct At(pub(crate) UnixMs);
+
+impl Serialize for At {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&rfc3339(self.0))
+    }
+}
+
+impl JsonSchema for At {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "At".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
 
 /// RFC 3339 in UTC with milliseconds.
 #[must_use]

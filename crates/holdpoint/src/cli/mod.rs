@@ -1,6 +1,7 @@
 //! The command line. One command, one file.
 
 mod answer;
+mod api;
 mod ask;
 mod attach;
 mod audit;
@@ -146,6 +147,9 @@ pub enum Command {
     /// Check the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Print the description of the API
+    #[command(subcommand)]
+    Api(api::ApiCommand),
     /// Check that people are told when something waits for them
     #[command(subcommand)]
     Notify(notify::NotifyCommand),
@@ -254,6 +258,7 @@ pub async fn run(cli: Cli, environment: Environment) -> anyhow::Result<()> {
         Command::User(command) => user::run(command, context).await,
         Command::Audit(args) => audit::run(args, context).await,
         Command::Config(command) => config::run(&command, context),
+        Command::Api(command) => api::run(&command),
         Command::Notify(command) => notify::run(command, context).await,
         Command::Cli(command) => claude_cli::run(command, context).await,
         Command::Image(command) => image::run(command, context).await,

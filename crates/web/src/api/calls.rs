@@ -2,43 +2,73 @@
 
 use axum::{Json, extract::State};
 use holdpoint_model::Seq;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     auth::{Act, Caller, execution},
     body::{Path, Query},
     limits,
+    openapi::{Doc, Group},
     problem::Problem,
     state::WebState,
 };
 
-#[derive(Debug, Deserialize)]
+pub(super) const CALLS: Doc = Doc::new(Group::Conversations, "listCalls", "Read what the model answered")
+    .text("From the gateway's own record, in order; `next` is to be sent as `after`.")
+    .problems(&[(404, "not_found")]);
+
+/// A page of model calls.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "CallPage")]
+pub(super) struct Calls {
+    items: Vec<Call>,
+    /// Where the next page begins; null on the last.
+    next: Option<Seq>,
+    /// Where everything of this conversation is on the server: paths in responses begin with it.
+    folder: String,
+}
+
+/// A model call that is whole.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Call {
+    /// Its `model_call` event.
+    seq: Seq,
+    /// Which line of the conversation.
+    thread: String,
+    /// What was new in the request; null where an older version recorded the call.
+    asked: Option<Value>,
+    /// The whole response.
+    response: Value,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Params {
     /// Calls after this event; 0 for all.
     #[serde(default)]
+    #[schemars(range(max = u64::MAX))]
     after: Seq,
 }
 
-/// `asked` is what was new in a request, null where an older version recorded the call. `folder` is where
-/// everything of this conversation is: paths in responses begin with it.
 pub(super) async fn calls(
     State(state): State<WebState>,
     caller: Caller,
     Path(id): Path<String>,
     Query(params): Query<Params>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Calls>, Problem> {
     let id = execution(&state, &caller, &id, Act::See).await?.id;
     let mut calls = state.store().recorded_calls(id, params.after, limits::CALLS_PAGE + 1).await?;
     let more = calls.len() > limits::CALLS_PAGE as usize;
     calls.truncate(limits::CALLS_PAGE as usize);
     let next = more.then(|| calls.last().map(|call| call.seq)).flatten();
-    let items: Vec<Value> = calls
-        .into_iter()
-        .map(|call| {
-            json!({ "seq": call.seq, "thread": call.thread, "asked": call.asked, "response": call.response })
-        })
-        .collect();
-    Ok(Json(json!({ "items": items, "next": next, "folder": state.control.folder(id) })))
+    let items = calls.into_iter().map(|call| Call {
+        seq: call.seq,
+        thread: call.thread,
+        asked: call.asked,
+        response: call.response,
+    });
+    let folder = state.control.folder(id).display().to_string();
+    Ok(Json(Calls { items: items.collect(), next, folder }))
 }

@@ -1,16 +1,63 @@
 //! `GET /v1/deletions`: what was deleted by rule, the latest first.
 
 use axum::{Json, extract::State};
+use holdpoint_model::{Actor, ExecutionId, TokenScope};
 use holdpoint_store::{Deletion, Place};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::{auth::Caller, body::Query, limits, problem::Problem, state::WebState, time::rfc3339};
+use crate::{
+    auth::Caller,
+    body::{Page, Query},
+    limits,
+    openapi::{Doc, Group},
+    problem::Problem,
+    state::WebState,
+    time::At,
+};
 
-#[derive(Debug, Deserialize)]
+pub(super) const DELETIONS: Doc = Doc::new(Group::Keeping, "listDeletions", "List what was deleted by rule")
+    .text("The latest first.")
+    .scope(TokenScope::Operate)
+    .problems(&[(422, "invalid_request")]);
+
+/// What is left of a conversation.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Deletion")]
+pub(super) struct DeletionView {
+    execution: ExecutionId,
+    agent: String,
+    title: String,
+    owner: Actor,
+    ended_at: At,
+    deleted_at: At,
+    by: Actor,
+    /// The rule, in words.
+    why: String,
+    /// How many events its log had.
+    events: u64,
+    holds: u64,
+    model_calls: u64,
+    files_bytes: u64,
+}
+
+/// The same, with when its files went.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "DeletionRow")]
+pub(super) struct DeletionRow {
+    #[serde(flatten)]
+    deletion: DeletionView,
+    /// Null while they are still there.
+    files_deleted_at: Option<At>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Params {
+    /// The `next` of the page before.
     cursor: Option<String>,
+    /// How many, at most 200.
+    #[schemars(range(max = 4_294_967_295_u32))]
     limit: Option<u32>,
 }
 
@@ -18,7 +65,7 @@ pub(super) async fn deletions(
     State(state): State<WebState>,
     caller: Caller,
     Query(params): Query<Params>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Page<DeletionRow>>, Problem> {
     caller.check_operate()?;
     let after = params.cursor.map(|text| text.parse::<Place>()).transpose().map_err(Problem::invalid)?;
     let limit = params.limit.unwrap_or(limits::DEFAULT_PAGE).clamp(1, limits::MAX_PAGE);
@@ -26,31 +73,26 @@ pub(super) async fn deletions(
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
     let next = rows.last().filter(|_| more).map(|row| row.place().to_string());
-    let items: Vec<Value> = rows
-        .iter()
-        .map(|row| {
-            let mut view = view(row);
-            view["files_deleted_at"] = json!(row.files_deleted_at.map(rfc3339));
-            view
-        })
-        .collect();
-    Ok(Json(json!({ "items": items, "next": next })))
+    let items = rows
+        .into_iter()
+        .map(|row| DeletionRow { files_deleted_at: row.files_deleted_at.map(At), deletion: view(row) });
+    Ok(Json(Page { items: items.collect(), next }))
 }
 
 /// What is left of an execution, but for when its files went.
-pub(super) fn view(deletion: &Deletion) -> Value {
-    json!({
-        "execution": deletion.execution,
-        "agent": deletion.agent,
-        "title": deletion.title,
-        "owner": deletion.owner,
-        "ended_at": rfc3339(deletion.ended_at),
-        "deleted_at": rfc3339(deletion.deleted_at),
-        "by": deletion.by,
-        "why": deletion.why,
-        "events": deletion.events,
-        "holds": deletion.holds,
-        "model_calls": deletion.model_calls,
-        "files_bytes": deletion.files_bytes,
-    })
+pub(super) fn view(deletion: Deletion) -> DeletionView {
+    DeletionView {
+        execution: deletion.execution,
+        agent: deletion.agent,
+        title: deletion.title,
+        owner: deletion.owner,
+        ended_at: At(deletion.ended_at),
+        deleted_at: At(deletion.deleted_at),
+        by: deletion.by,
+        why: deletion.why,
+        events: deletion.events,
+        holds: deletion.holds,
+        model_calls: deletion.model_calls,
+        files_bytes: deletion.files_bytes,
+    }
 }

@@ -11,28 +11,79 @@ use axum::{
     },
 };
 use futures::{Stream, StreamExt as _, stream};
-use holdpoint_model::{Event, ExecutionId, Seq};
+use holdpoint_model::{Event, EventBody, ExecutionId, Incarnation, Seq, WorkerSeq};
 use http::{HeaderMap, header};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::{
     auth::{Act, Caller, execution_as, revoked},
-    body::{Path, Query},
+    body::{LastEventId, Page, Path, Query},
     feed::{Fed, Feed},
     limits,
+    openapi::{Doc, Gives, Group, Operation},
     problem::Problem,
     state::WebState,
-    time::rfc3339,
+    time::At,
 };
 
-#[derive(Debug, Deserialize)]
+pub(super) const EVENTS: Doc = Doc::new(Group::Conversations, "followExecution", "Follow a conversation's log")
+    .text(
+        "A stream, or with `Accept: application/json` a page. In the stream each event has its `seq` as `id`, its \
+         kind as `event` and an `Event` as `data`; with `deltas=1` there is also `delta`, what the model is writing \
+         right now, which is never stored. At last comes `end`. A client that comes back with `Last-Event-ID` \
+         misses nothing.",
+    )
+    .problems(&[(404, "not_found")]);
+
+/// A fact of a conversation's log.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Event")]
+struct EventView<'a> {
+    execution: ExecutionId,
+    /// Its position in the log, from 1, without a gap.
+    seq: Seq,
+    /// When it was committed.
+    at: At,
+    /// Which worker told it, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incarnation: Option<Incarnation>,
+    /// The worker's own number for the fact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker_seq: Option<WorkerSeq>,
+    #[serde(flatten)]
+    body: &'a EventBody,
+}
+
+/// A stream, or a page.
+#[derive(Debug)]
+pub(super) struct Log(Response);
+
+impl IntoResponse for Log {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+impl Gives for Log {
+    fn describe(operation: &mut Operation<'_>) {
+        let page = operation.schema_of::<Page<EventView<'_>, Seq>>();
+        let text = "The log from there on.";
+        operation.answer(200, text, Some(("application/json", page)));
+        operation.answer(200, text, Some(("text/event-stream", json!({ "type": "string" }))));
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Params {
     /// Events after this one; 0 for all.
     #[serde(default)]
+    #[schemars(range(max = u64::MAX))]
     after: Seq,
-    /// How many, in a JSON page.
+    /// How many, in a JSON page, at most 200.
+    #[schemars(range(max = 4_294_967_295_u32))]
     limit: Option<u32>,
     /// `1`: also what the model is writing right now.
     #[serde(default)]
@@ -44,24 +95,20 @@ pub(super) async fn events(
     caller: Caller,
     Path(id): Path<String>,
     Query(params): Query<Params>,
+    LastEventId(seen): LastEventId,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Log, Problem> {
     let (execution, standing) = execution_as(&state, &caller, &id, Act::See).await?;
     let id = execution.id;
     if wants_json(&headers) {
-        return page(&state, id, &params).await;
+        return page(&state, id, &params).await.map(Log);
     }
-    let after = last_event_id(&headers).unwrap_or(params.after);
+    let after = seen.unwrap_or(params.after);
     let feed = Feed::new(&state, id, after, params.deltas == 1);
     let over = revoked(state, caller, Some((id, standing)));
-    Ok(Sse::new(stream_of(feed).take_until(over))
-        .keep_alive(KeepAlive::new().interval(Duration::from_secs(limits::KEEP_ALIVE_S)))
-        .into_response())
-}
-
-/// The seq that a reconnecting client saw last. It wins over the address, which is the old one then.
-pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<Seq> {
-    headers.get("last-event-id")?.to_str().ok()?.trim().parse().ok()
+    let stream = Sse::new(stream_of(feed).take_until(over))
+        .keep_alive(KeepAlive::new().interval(Duration::from_secs(limits::KEEP_ALIVE_S)));
+    Ok(Log(stream.into_response()))
 }
 
 fn wants_json(headers: &HeaderMap) -> bool {
@@ -70,10 +117,15 @@ fn wants_json(headers: &HeaderMap) -> bool {
 }
 
 /// An event as the API shows it.
-fn view(event: &Event) -> Value {
-    let mut view = json!(event);
-    view["at"] = json!(rfc3339(event.at));
-    view
+fn view(event: &Event) -> EventView<'_> {
+    EventView {
+        execution: event.execution,
+        seq: event.seq,
+        at: At(event.at),
+        incarnation: event.incarnation,
+        worker_seq: event.worker_seq,
+        body: &event.body,
+    }
 }
 
 async fn page(state: &WebState, id: ExecutionId, params: &Params) -> Result<Response, Problem> {
@@ -82,8 +134,7 @@ async fn page(state: &WebState, id: ExecutionId, params: &Params) -> Result<Resp
     let more = events.len() > limit as usize;
     events.truncate(limit as usize);
     let next = more.then(|| events.last().map(|event| event.seq)).flatten();
-    let items: Vec<Value> = events.iter().map(view).collect();
-    Ok(Json(json!({ "items": items, "next": next })).into_response())
+    Ok(Json(Page { items: events.iter().map(|event| view(event)).collect(), next }).into_response())
 }
 
 fn stream_of(feed: Feed) -> impl Stream<Item = Result<sse::Event, Infallible>> {
@@ -108,5 +159,8 @@ fn stream_of(feed: Feed) -> impl Stream<Item = Result<sse::Event, Infallible>> {
 }
 
 fn frame(event: &Event) -> sse::Event {
-    sse::Event::default().id(event.seq.to_string()).event(event.body.kind()).data(view(event).to_string())
+    sse::Event::default()
+        .id(event.seq.to_string())
+        .event(event.body.kind())
+        .data(json!(view(event)).to_string())
 }

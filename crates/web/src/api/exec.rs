@@ -4,13 +4,18 @@
 //! with `out_base64` or `err_base64` in their place where a piece is no text; at last `{"exit": 0}`, or
 //! `{"stopped": "why"}` where nobody knows how it ended. Whoever goes away ends the command.
 
-use axum::{body::Body, extract::State, response::Response};
+use axum::{
+    body::Body,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::{StreamExt as _, stream};
 use holdpoint_control::{ExecBounds, Executing, NewExec, Piece};
-use holdpoint_model::ExecutionId;
+use holdpoint_model::{ExecutionId, TokenScope};
 use holdpoint_store::{Deed, Entry};
 use http::{HeaderValue, header};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -18,11 +23,47 @@ use crate::{
     auth::{Act, Caller, execution_as, revoked},
     body::{Json, Path},
     limits,
+    openapi::{Doc, Gives, Group, Operation},
     problem::Problem,
     state::WebState,
 };
 
-#[derive(Debug, Deserialize)]
+pub(super) const EXEC: Doc = Doc::new(Group::Sessions, "exec", "Run a command beside a session")
+    .text(
+        "As what the session is, and noted in the conversation's log before it runs. The answer comes as it is \
+         written, a line of JSON for each piece: `{\"out\": \"text\"}` or `{\"err\": \"text\"}` (`out_base64`, \
+         `err_base64` where it is no text), at last `{\"exit\": 0}`, or `{\"stopped\": \"why\"}` where nobody knows how \
+         it ended. Whoever goes away ends the command. Sent again, it runs again.",
+    )
+    .scope(TokenScope::Operate)
+    .problems(&[
+        (404, "not_found"),
+        (409, "no_container"),
+        (409, "no_worker"),
+        (410, "worker_gone"),
+        (429, "busy"),
+        (502, "engine_failed"),
+    ])
+    .example(r#"{"command": ["ls", "-la"]}"#);
+
+/// Lines of JSON.
+#[derive(Debug)]
+pub(super) struct Lines(Response);
+
+impl IntoResponse for Lines {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+impl Gives for Lines {
+    fn describe(operation: &mut Operation<'_>) {
+        let schema = json!({ "type": "string" });
+        operation.answer(200, "What it writes, as it comes.", Some(("application/x-ndjson", schema)));
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Request {
     /// The program and its arguments; no shell is in between.
@@ -40,7 +81,7 @@ pub(super) async fn exec(
     caller: Caller,
     Path(id): Path<String>,
     Json(request): Json<Request>,
-) -> Result<Response, Problem> {
+) -> Result<Lines, Problem> {
     caller.check_look_inside()?;
     let (execution, standing) = execution_as(&state, &caller, &id, Act::See).await?;
     let id = execution.id;
@@ -68,7 +109,7 @@ pub(super) async fn exec(
     let mut response = Response::new(Body::from_stream(lines));
     let media = HeaderValue::from_static("application/x-ndjson");
     response.headers_mut().insert(header::CONTENT_TYPE, media);
-    Ok(response)
+    Ok(Lines(response))
 }
 
 /// Notes who is about to run what beside a session.

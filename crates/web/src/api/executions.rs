@@ -3,21 +3,36 @@
 use axum::{Json, extract::State};
 use holdpoint_model::Status;
 use holdpoint_store::{Cursor, ListFilter};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
-use super::views;
-use crate::{auth::Caller, body::Query, limits, problem::Problem, state::WebState};
+use super::views::{self, RowView};
+use crate::{
+    auth::Caller,
+    body::{Page, Query},
+    limits,
+    openapi::{Doc, Group},
+    problem::Problem,
+    state::WebState,
+};
 
-#[derive(Debug, Deserialize)]
+pub(super) const EXECUTIONS: Doc = Doc::new(Group::Conversations, "listExecutions", "List conversations")
+    .text("Those that one may see, the newest first.")
+    .problems(&[(422, "invalid_request")]);
+
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Params {
     /// One, or several with commas between.
     status: Option<String>,
+    /// Only those with this agent.
     agent: Option<String>,
     /// Only those that this finds; see [`ListFilter::text`].
     q: Option<String>,
+    /// The `next` of the page before.
     cursor: Option<String>,
+    /// How many, at most 200.
+    #[schemars(range(max = 4_294_967_295_u32))]
     limit: Option<u32>,
 }
 
@@ -25,7 +40,7 @@ pub(super) async fn executions(
     State(state): State<WebState>,
     caller: Caller,
     Query(params): Query<Params>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Page<RowView>>, Problem> {
     let filter = ListFilter {
         owner: None,
         only_for: caller.sees_only(),
@@ -39,8 +54,8 @@ pub(super) async fn executions(
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
     let next = more.then(|| rows.last().map(|row| row.cursor().to_string())).flatten();
-    let items: Vec<Value> = rows.iter().map(|row| views::row(&state, &caller, row)).collect();
-    Ok(Json(json!({ "items": items, "next": next })))
+    let items = rows.iter().map(|row| views::row(&state, &caller, row)).collect();
+    Ok(Json(Page { items, next }))
 }
 
 /// Parses `awaiting,running`.

@@ -1,9 +1,16 @@
 //! `GET /v1/executions/{id}/files` and `/files/{path}`: what a session made.
 
-use axum::{Json, body::Body, extract::State, response::Response};
-use holdpoint_model::{EventBody, Execution, event::ResultFile};
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use holdpoint_model::{Digest, EventBody, Execution, event::ResultFile};
 use http::{HeaderValue, StatusCode, header};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
@@ -11,29 +18,74 @@ use crate::{
     auth::{Act, Caller, execution},
     body::Path,
     files::{may_show, open_inside},
+    openapi::{Doc, Gives, Group, Operation},
     problem::Problem,
     state::WebState,
 };
+
+pub(super) const FILES: Doc = Doc::new(Group::Files, "listFiles", "List what a conversation made")
+    .text("As the last turn left it.")
+    .problems(&[(404, "not_found")]);
+
+pub(super) const FILE: Doc = Doc::new(Group::Files, "getFile", "Fetch a file")
+    .text("Always as a download of bytes, whatever it claims to be. Links are not followed.")
+    .problems(&[(404, "not_found"), (404, "no_such_file")]);
+
+/// What a conversation made.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "FileList")]
+pub(super) struct Files {
+    items: Vec<FileView>,
+    /// How many more there are than are listed.
+    omitted: u64,
+}
+
+/// A file in a workspace.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "File")]
+struct FileView {
+    /// Relative to the workspace.
+    path: String,
+    /// In bytes.
+    size: u64,
+    /// Null of a file that was too large to be read at the end of a turn.
+    digest: Option<Digest>,
+    /// Where it is downloaded.
+    url: String,
+}
+
+/// A file's bytes.
+#[derive(Debug)]
+pub(super) struct Download(Response);
+
+impl IntoResponse for Download {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+impl Gives for Download {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.answer(200, "Its bytes.", Some(("application/octet-stream", json!({}))));
+        let text = "`attachment`, with the file's name.";
+        operation.header(200, "Content-Disposition", text, &json!({ "type": "string" }));
+    }
+}
 
 pub(super) async fn list(
     State(state): State<WebState>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Files>, Problem> {
     let execution = execution(&state, &caller, &id, Act::See).await?;
     let (files, omitted) = collected(&state, &execution).await?;
-    let items: Vec<Value> = files
-        .iter()
-        .map(|file| {
-            json!({
-                "path": file.path,
-                "size": file.size,
-                "digest": file.digest,
-                "url": format!("{}{}", state.base_url, file_path(execution.id, &file.path)),
-            })
-        })
-        .collect();
-    Ok(Json(json!({ "items": items, "omitted": omitted })))
+    let items = files.into_iter().map(|file| FileView {
+        url: format!("{}{}", state.base_url, file_path(execution.id, &file.path)),
+        path: file.path,
+        size: file.size,
+        digest: file.digest,
+    });
+    Ok(Json(Files { items: items.collect(), omitted }))
 }
 
 /// The result files as the last turn left them, and how many more there are.
@@ -74,9 +126,9 @@ pub(super) async fn download(
     State(state): State<WebState>,
     caller: Caller,
     Path((id, path)): Path<(String, String)>,
-) -> Result<Response, Problem> {
+) -> Result<Download, Problem> {
     let execution = execution(&state, &caller, &id, Act::See).await?;
-    serve_file(&state, &execution, path).await
+    serve_file(&state, &execution, path).await.map(Download)
 }
 
 /// A file of an execution's workspace, as a download.

@@ -7,20 +7,34 @@
 use axum::{Json, extract::State};
 use holdpoint_model::{HoldId, Share, UnixMs};
 use holdpoint_store::{HoldFilter, HoldPhase, HoldRow};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
-use super::views;
-use crate::{auth::Caller, body::Query, limits, problem::Problem, state::WebState};
+use super::views::{self, HoldRowView};
+use crate::{
+    auth::Caller,
+    body::{Page, Query},
+    limits,
+    openapi::{Doc, Group},
+    problem::Problem,
+    state::WebState,
+};
 
-#[derive(Debug, Deserialize)]
+pub(super) const HOLDS: Doc = Doc::new(Group::Holds, "listHolds", "List what waits for people")
+    .text("Open ones by nearest deadline, those without one last; any others (and `any`) newest first.")
+    .problems(&[(422, "invalid_request")]);
+
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Params {
     /// A state, or `any`; `open` where absent.
     status: Option<String>,
+    /// Only those of this conversation.
     execution: Option<String>,
     /// The `next` of the page before.
     cursor: Option<String>,
+    /// How many, at most 200.
+    #[schemars(range(max = 4_294_967_295_u32))]
     limit: Option<u32>,
 }
 
@@ -28,7 +42,7 @@ pub(super) async fn holds(
     State(state): State<WebState>,
     caller: Caller,
     Query(params): Query<Params>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Page<HoldRowView>>, Problem> {
     let execution = params
         .execution
         .map(|id| id.parse().map_err(|_| Problem::invalid(format!("{id:?} is not the id of an execution"))))
@@ -41,8 +55,8 @@ pub(super) async fn holds(
     };
     let limit = params.limit.unwrap_or(limits::DEFAULT_PAGE).clamp(1, limits::MAX_PAGE);
     let (rows, next) = hold_page(&state, &filter, params.cursor.as_deref(), limit).await?;
-    let items: Vec<Value> = rows.iter().map(|row| views::hold(&state, row)).collect();
-    Ok(Json(json!({ "items": items, "next": next })))
+    let items = rows.iter().map(|row| views::hold(&state, row)).collect();
+    Ok(Json(Page { items, next }))
 }
 
 /// A page of the list that `filter` makes, and where the next one begins, if there is one.

@@ -5,6 +5,7 @@ mod agents;
 mod analytics;
 mod audit;
 mod calls;
+mod changes;
 mod commands;
 mod decision;
 mod deletions;
@@ -22,6 +23,7 @@ mod logs;
 mod me;
 mod messages;
 mod retention;
+mod schema;
 mod shares;
 mod start;
 mod status;
@@ -36,7 +38,6 @@ use axum::extract::DefaultBodyLimit;
 use http::StatusCode;
 
 pub(crate) use audit::audit_page;
-pub(crate) use events::last_event_id;
 pub(crate) use exec::audit_exec;
 pub(crate) use executions::statuses;
 pub(crate) use files::{collected, encode, file_path, serve_file};
@@ -45,56 +46,83 @@ pub(crate) use shares::{give_share, take_share};
 pub(crate) use views::dollars;
 
 use crate::{
+    openapi::{delete, get, patch, post, put},
     problem::Problem,
-    routes::{Routes, delete, get, post},
+    routes::Routes,
 };
 
 /// Every endpoint of the API.
 pub(crate) fn routes() -> Routes {
     // A chunk is counted as it comes.
     let chunks = Routes::new()
-        .route("/v1/uploads/{id}", get(uploads::show).put(uploads::chunk).delete(uploads::give_up))
+        .route(
+            "/v1/uploads/{id}",
+            get(uploads::show, &uploads::UPLOAD)
+                .and(put(uploads::chunk, &uploads::CHUNK))
+                .and(delete(uploads::give_up, &uploads::GIVE_UP)),
+        )
         .around(|router| router.layer(DefaultBodyLimit::disable()));
     chunks
-        .route("/health", get(health::health))
-        .route("/v1/agents", get(agents::agents))
-        .route("/v1/analytics", get(analytics::analytics))
-        .route("/v1/executions", get(executions::executions).post(start::start))
-        .route("/v1/executions/{id}", get(execution::execution))
-        .route("/v1/executions/{id}/events", get(events::events))
-        .route("/v1/executions/{id}/calls", get(calls::calls))
-        .route("/v1/executions/{id}/messages", post(messages::messages))
-        .route("/v1/executions/{id}/interrupt", post(commands::interrupt))
-        .route("/v1/executions/{id}/cancel", post(commands::cancel))
-        .route("/v1/executions/{id}/finish", post(commands::finish))
-        .route("/v1/executions/{id}/checkpoints", get(fork::checkpoints))
-        .route("/v1/executions/{id}/fork", post(fork::fork))
-        .route("/v1/executions/{id}/files", get(files::list))
-        .route("/v1/executions/{id}/files/{*path}", get(files::download))
-        .route("/v1/executions/{id}/shares", get(shares::list).post(shares::share))
-        .route("/v1/executions/{id}/shares/{user}", delete(shares::unshare))
-        .route("/v1/executions/{id}/worker", get(worker::worker))
-        .route("/v1/executions/{id}/exec", post(exec::exec))
-        .route("/v1/executions/{id}/logs/{of}", get(logs::logs))
-        .route("/v1/workers", get(workers::workers))
-        .route("/v1/holds", get(holds::holds))
-        .route("/v1/holds/{id}", get(hold::hold))
-        .route("/v1/holds/{id}/decision", post(decision::decision))
-        .route("/v1/me", get(me::me))
-        .route("/v1/retention", get(retention::due).post(retention::delete))
-        .route("/v1/deletions", get(deletions::deletions))
-        .route("/v1/status", get(status::status))
-        .route("/v1/tokens", get(tokens::list).post(tokens::create))
-        .route("/v1/tokens/{id}", delete(tokens::revoke))
-        .route("/v1/uploads", get(uploads::list).post(uploads::begin))
-        .route("/v1/links", post(links::create))
-        .route("/v1/users", get(users::list).post(users::create))
-        .route("/v1/users/{id}", get(users::one).patch(users::change))
-        .route("/v1/users/{id}/link", post(users::link))
-        .route("/v1/users/{id}/tokens", get(account::tokens).post(account::make_token))
-        .route("/v1/users/{id}/sessions", get(account::sessions).delete(account::end_sessions))
-        .route("/v1/users/{id}/sessions/{session}", delete(account::end_session))
-        .route("/v1/audit", get(audit::audit))
+        .route("/health", get(health::health, &health::HEALTH))
+        .route("/v1/openapi.json", get(schema::schema, &schema::SCHEMA))
+        .route("/v1/me", get(me::me, &me::ME))
+        .route("/v1/status", get(status::status, &status::STATUS))
+        .route("/v1/agents", get(agents::agents, &agents::AGENTS))
+        .route("/v1/analytics", get(analytics::analytics, &analytics::ANALYTICS))
+        .route("/v1/changes", get(changes::changes, &changes::CHANGES))
+        .route(
+            "/v1/executions",
+            get(executions::executions, &executions::EXECUTIONS).and(post(start::start, &start::START)),
+        )
+        .route("/v1/executions/{id}", get(execution::execution, &execution::EXECUTION))
+        .route("/v1/executions/{id}/events", get(events::events, &events::EVENTS))
+        .route("/v1/executions/{id}/calls", get(calls::calls, &calls::CALLS))
+        .route("/v1/executions/{id}/messages", post(messages::messages, &messages::MESSAGES))
+        .route("/v1/executions/{id}/interrupt", post(commands::interrupt, &commands::INTERRUPT))
+        .route("/v1/executions/{id}/cancel", post(commands::cancel, &commands::CANCEL))
+        .route("/v1/executions/{id}/finish", post(commands::finish, &commands::FINISH))
+        .route("/v1/executions/{id}/checkpoints", get(fork::checkpoints, &fork::CHECKPOINTS))
+        .route("/v1/executions/{id}/fork", post(fork::fork, &fork::FORK))
+        .route("/v1/executions/{id}/files", get(files::list, &files::FILES))
+        .route("/v1/executions/{id}/files/{*path}", get(files::download, &files::FILE))
+        .route(
+            "/v1/executions/{id}/shares",
+            get(shares::list, &shares::SHARES).and(post(shares::share, &shares::SHARE)),
+        )
+        .route("/v1/executions/{id}/shares/{user}", delete(shares::unshare, &shares::UNSHARE))
+        .route("/v1/executions/{id}/worker", get(worker::worker, &worker::WORKER))
+        .route("/v1/executions/{id}/exec", post(exec::exec, &exec::EXEC))
+        .route("/v1/executions/{id}/logs/{of}", get(logs::logs, &logs::LOGS))
+        .route("/v1/workers", get(workers::workers, &workers::WORKERS))
+        .route("/v1/holds", get(holds::holds, &holds::HOLDS))
+        .route("/v1/holds/{id}", get(hold::hold, &hold::HOLD))
+        .route("/v1/holds/{id}/decision", post(decision::decision, &decision::DECISION))
+        .route(
+            "/v1/retention",
+            get(retention::due, &retention::DUE).and(post(retention::delete, &retention::DELETE)),
+        )
+        .route("/v1/deletions", get(deletions::deletions, &deletions::DELETIONS))
+        .route("/v1/tokens", get(tokens::list, &tokens::TOKENS).and(post(tokens::create, &tokens::CREATE)))
+        .route("/v1/tokens/{id}", delete(tokens::revoke, &tokens::REVOKE))
+        .route(
+            "/v1/uploads",
+            get(uploads::list, &uploads::UPLOADS).and(post(uploads::begin, &uploads::BEGIN)),
+        )
+        .route("/v1/links", post(links::create, &links::LINK))
+        .route("/v1/users", get(users::list, &users::USERS).and(post(users::create, &users::CREATE)))
+        .route("/v1/users/{id}", get(users::one, &users::USER).and(patch(users::change, &users::CHANGE)))
+        .route("/v1/users/{id}/link", post(users::link, &users::INVITE))
+        .route(
+            "/v1/users/{id}/tokens",
+            get(account::tokens, &account::TOKENS).and(post(account::make_token, &account::MAKE_TOKEN)),
+        )
+        .route(
+            "/v1/users/{id}/sessions",
+            get(account::sessions, &account::SESSIONS)
+                .and(delete(account::end_sessions, &account::END_SESSIONS)),
+        )
+        .route("/v1/users/{id}/sessions/{session}", delete(account::end_session, &account::END_SESSION))
+        .route("/v1/audit", get(audit::audit, &audit::AUDIT))
 }
 
 /// An address that nothing answers at.

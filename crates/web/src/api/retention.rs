@@ -3,33 +3,89 @@
 
 use axum::{Json, extract::State};
 use holdpoint_control::{DeleteError, Due, RetentionError};
+use holdpoint_model::{Actor, ExecutionId, TokenScope};
 use holdpoint_store::{Deed, Entry, Place};
 use http::{StatusCode, header};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::deletions;
+use super::deletions::{self, DeletionView};
 use crate::{
     auth::Caller,
     body::{self, Query},
     limits,
+    openapi::{Doc, Group},
     problem::Problem,
     state::WebState,
-    time::rfc3339,
+    time::At,
 };
 
-#[derive(Debug, Deserialize)]
+pub(super) const DUE: Doc = Doc::new(Group::Keeping, "listDue", "List what would be deleted by rule now")
+    .text("The earliest ended first. Nothing is changed.")
+    .scope(TokenScope::Operate)
+    .problems(&[(422, "invalid_request")]);
+
+pub(super) const DELETE: Doc = Doc::new(Group::Keeping, "deleteDue", "Delete by rule now")
+    .text(
+        "So many at a time: `more` says whether to ask again. What is kept for longer, this does not touch.",
+    )
+    .scope(TokenScope::Operate)
+    .problems(&[(503, "clock_jumped")])
+    .example(r#"{"limit": 1}"#);
+
+/// A page of what would be deleted.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "DuePage")]
+pub(super) struct DueList {
+    items: Vec<DueView>,
+    /// Where the next page begins; null on the last.
+    next: Option<String>,
+    /// How many there are on all pages.
+    total: u64,
+}
+
+/// A conversation that has been kept for long enough.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Due")]
+struct DueView {
+    execution: ExecutionId,
+    agent: String,
+    title: String,
+    owner: Actor,
+    ended_at: At,
+    /// How many events its log has.
+    events: u64,
+    files_bytes: u64,
+    /// The rule, in words.
+    why: String,
+}
+
+/// What was deleted just now.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Deleted {
+    items: Vec<DeletionView>,
+    /// Those whose files could not be deleted; the next pass tries again.
+    files_left: Vec<ExecutionId>,
+    /// Whether there is more to delete.
+    more: bool,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Params {
+    /// The `next` of the page before.
     cursor: Option<String>,
+    /// How many, at most 200.
+    #[schemars(range(max = 4_294_967_295_u32))]
     limit: Option<u32>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Body {
-    /// How many at most.
+    /// How many at most; never more than 200.
     #[serde(default)]
+    #[schemars(range(max = 4_294_967_295_u32))]
     limit: Option<u32>,
 }
 
@@ -37,21 +93,20 @@ pub(super) async fn due(
     State(state): State<WebState>,
     caller: Caller,
     Query(params): Query<Params>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<DueList>, Problem> {
     caller.check_operate()?;
     let after = params.cursor.map(|text| text.parse::<Place>()).transpose().map_err(Problem::invalid)?;
     let limit = params.limit.unwrap_or(limits::DEFAULT_PAGE).clamp(1, limits::MAX_PAGE);
     let page = state.control.due_for_deletion(after, limit).await?;
-    let items: Vec<Value> = page.items.iter().map(due_view).collect();
     let next = page.next.map(|place| place.to_string());
-    Ok(Json(json!({ "items": items, "next": next, "total": page.total })))
+    Ok(Json(DueList { items: page.items.into_iter().map(due_view).collect(), next, total: page.total }))
 }
 
 pub(super) async fn delete(
     State(state): State<WebState>,
     caller: Caller,
     body::Json(body): body::Json<Body>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Deleted>, Problem> {
     caller.check_operate()?;
     let limit = body.limit.unwrap_or(limits::DEFAULT_PAGE).clamp(1, limits::MAX_PAGE);
     let deleted = state.control.delete_due(&caller.actor(), limit).await?;
@@ -59,22 +114,22 @@ pub(super) async fn delete(
         let entry = Entry::new(Deed::Deleted, format!("{} by rule", deleted.deletions.len()));
         state.store().audit(caller.by(), entry).await?;
     }
-    let items: Vec<Value> = deleted.deletions.iter().map(deletions::view).collect();
-    Ok(Json(json!({ "items": items, "files_left": deleted.files_left, "more": deleted.more })))
+    let items = deleted.deletions.into_iter().map(deletions::view).collect();
+    Ok(Json(Deleted { items, files_left: deleted.files_left, more: deleted.more }))
 }
 
-fn due_view(due: &Due) -> Value {
-    let execution = &due.execution;
-    json!({
-        "execution": execution.id,
-        "agent": execution.agent,
-        "title": execution.title,
-        "owner": execution.owner,
-        "ended_at": rfc3339(execution.ended_at),
-        "events": execution.events,
-        "files_bytes": due.files_bytes,
-        "why": execution.why(),
-    })
+fn due_view(due: Due) -> DueView {
+    let execution = due.execution;
+    DueView {
+        why: execution.why(),
+        execution: execution.id,
+        agent: execution.agent,
+        title: execution.title,
+        owner: execution.owner,
+        ended_at: At(execution.ended_at),
+        events: execution.events,
+        files_bytes: due.files_bytes,
+    }
 }
 
 impl From<RetentionError> for Problem {

@@ -1,22 +1,47 @@
 //! `GET` and `POST /v1/executions/{id}/shares`, `DELETE /v1/executions/{id}/shares/{user}`: with whom a
 //! conversation is shared.
 
-use axum::extract::State;
-use holdpoint_model::{Share, UserId};
+use axum::{extract::State, response::NoContent};
+use holdpoint_model::{Actor, Share, TokenScope, UserId};
 use holdpoint_store::{SharedWith, StoreError};
-use http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     auth::{Act, Caller, execution},
-    body::{Json, Path},
+    body::{Items, Json, Path},
+    openapi::{Doc, Group},
     problem::Problem,
     state::WebState,
-    time::rfc3339,
+    time::At,
 };
 
-#[derive(Debug, Deserialize)]
+pub(super) const SHARES: Doc = Doc::new(Group::Conversations, "listShares", "List with whom it is shared")
+    .problems(&[(404, "not_found")]);
+
+pub(super) const SHARE: Doc = Doc::new(Group::Conversations, "share", "Share a conversation")
+    .text("With somebody it is shared with already: otherwise. Sent again, it changes nothing.")
+    .scope(TokenScope::Start)
+    .problems(&[(404, "not_found")])
+    .example(r#"{"name": "ada", "share": "look"}"#);
+
+pub(super) const UNSHARE: Doc = Doc::new(Group::Conversations, "unshare", "Take a share back")
+    .text("Whoever it was has lost it at once, open streams included.")
+    .scope(TokenScope::Start)
+    .problems(&[(404, "not_found")]);
+
+/// Somebody with whom a conversation is shared.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Share")]
+pub(super) struct ShareView {
+    user: UserId,
+    name: String,
+    share: Share,
+    shared_at: At,
+    shared_by: Actor,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Body {
     /// The user's name.
@@ -25,24 +50,24 @@ pub(super) struct Body {
     share: Share,
 }
 
-fn view(shared: &SharedWith) -> Value {
-    json!({
-        "user": shared.user,
-        "name": shared.name,
-        "share": shared.share,
-        "shared_at": rfc3339(shared.shared_at),
-        "shared_by": shared.shared_by,
-    })
+fn view(shared: SharedWith) -> ShareView {
+    ShareView {
+        user: shared.user,
+        name: shared.name,
+        share: shared.share,
+        shared_at: At(shared.shared_at),
+        shared_by: shared.shared_by,
+    }
 }
 
 pub(super) async fn list(
     State(state): State<WebState>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<Items<ShareView>>, Problem> {
     let id = execution(&state, &caller, &id, Act::See).await?.id;
-    let items: Vec<Value> = state.store().shares(id).await?.iter().map(view).collect();
-    Ok(axum::Json(json!({ "items": items })))
+    let items = state.store().shares(id).await?.into_iter().map(view).collect();
+    Ok(axum::Json(Items { items }))
 }
 
 pub(super) async fn share(
@@ -50,7 +75,7 @@ pub(super) async fn share(
     caller: Caller,
     Path(id): Path<String>,
     Json(body): Json<Body>,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<Items<ShareView>>, Problem> {
     give_share(&state, &caller, &id, &body.name, body.share).await?;
     list(State(state), caller, Path(id)).await
 }
@@ -59,9 +84,9 @@ pub(super) async fn unshare(
     State(state): State<WebState>,
     caller: Caller,
     Path((id, user)): Path<(String, String)>,
-) -> Result<StatusCode, Problem> {
+) -> Result<NoContent, Problem> {
     take_share(&state, &caller, &id, &user).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 /// Shares a conversation with the user of this name.

@@ -7,27 +7,45 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use holdpoint_control::{Attachment, Content, NewExecution, NewFile};
-use holdpoint_model::{AgentDef, Digest, UploadId, form::FieldKind};
-use http::{HeaderMap, StatusCode, header};
+use holdpoint_control::{Attachment, Content, NewExecution, NewFile, Started};
+use holdpoint_model::{AgentDef, Digest, TokenScope, UploadId, form::FieldKind};
+use http::{StatusCode, header};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::views;
+use super::views::{self, ExecutionView};
 use crate::{
     auth::Caller,
-    body::{EncodedFile, Upload, attachments, check_count},
-    limits,
+    body::{EncodedFile, IdempotencyKey, Upload, attachments, check_count, digests},
+    openapi::{Doc, Gives, Group, Operation},
     problem::Problem,
     state::WebState,
 };
 
-#[derive(Debug, Deserialize)]
+pub(super) const START: Doc = Doc::new(Group::Conversations, "startExecution", "Start a conversation")
+    .text(
+        "With what was filled into the agent's form (`GET /v1/agents`). Small files come with the request; larger \
+         ones are uploaded before (`POST /v1/uploads`) and named here.",
+    )
+    .scope(TokenScope::Start)
+    .problems(&[
+        (404, "not_found"),
+        (409, "attachments_in_the_way"),
+        (422, "unknown_agent"),
+        (422, "invalid_inputs"),
+    ])
+    .example(r#"{"agent": "claude", "inputs": {"prompt": "Say hello"}}"#);
+
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Body {
+    /// The agent's name.
     agent: String,
+    /// Fields of its form by name.
     #[serde(default)]
     inputs: BTreeMap<String, String>,
+    /// Files that are for no field of the form.
     #[serde(default)]
     files: Vec<EncodedFile>,
     /// Uploads by the field of the form that they are for; under the empty name, for none.
@@ -35,15 +53,56 @@ pub(super) struct Body {
     uploads: BTreeMap<String, Vec<UploadId>>,
 }
 
+/// A conversation that was started, now (201) or by an earlier request with the same key (200).
+#[derive(Debug)]
+pub(super) struct Conversation {
+    existed: bool,
+    location: String,
+    view: ExecutionView,
+}
+
+impl Conversation {
+    pub(super) fn new(state: &WebState, caller: &Caller, started: &Started) -> Self {
+        let location = format!("/v1/executions/{}", started.execution.id);
+        let view = views::execution(state, caller, &started.execution);
+        Self { existed: started.existed, location, view }
+    }
+}
+
+impl IntoResponse for Conversation {
+    fn into_response(self) -> Response {
+        let status = if self.existed { StatusCode::OK } else { StatusCode::CREATED };
+        (status, [(header::LOCATION, self.location)], Json(self.view)).into_response()
+    }
+}
+
+impl Gives for Conversation {
+    fn describe(operation: &mut Operation<'_>) {
+        let schema = operation.schema_of::<ExecutionView>();
+        for (status, text) in [
+            (200, "It was started by an earlier request with the same `Idempotency-Key`."),
+            (201, "It is started."),
+        ] {
+            operation.answer(status, text, Some(("application/json", schema.clone())));
+            operation.header(
+                status,
+                "Location",
+                "Its address.",
+                &json!({ "type": "string", "format": "uri-reference" }),
+            );
+        }
+    }
+}
+
 pub(super) async fn start(
     State(state): State<WebState>,
     caller: Caller,
-    headers: HeaderMap,
+    IdempotencyKey(key): IdempotencyKey,
     Upload(body): Upload<Body>,
-) -> Result<Response, Problem> {
+) -> Result<Conversation, Problem> {
     caller.check_start()?;
     let sent = attachments(body.files)?;
-    let idempotency = match idempotency_key(&headers)? {
+    let idempotency = match key {
         Some(key) => {
             Some((caller.user, key, digest(&state, &body.agent, &body.inputs, &sent, &body.uploads)))
         }
@@ -66,10 +125,7 @@ pub(super) async fn start(
             idempotency,
         })
         .await?;
-    let status = if started.existed { StatusCode::OK } else { StatusCode::CREATED };
-    let location = format!("/v1/executions/{}", started.execution.id);
-    let view = views::execution(&state, &caller, &started.execution);
-    Ok((status, [(header::LOCATION, location)], Json(view)).into_response())
+    Ok(Conversation::new(&state, &caller, &started))
 }
 
 fn for_no_field(file: Attachment) -> NewFile {
@@ -88,25 +144,10 @@ fn digest(
     let is_secret =
         |name: &str| form.iter().any(|field| field.kind == FieldKind::Password && field.name == name);
     let inputs: BTreeMap<_, _> = inputs.iter().filter(|(name, _)| !is_secret(name)).collect();
-    let files: Vec<_> = files.iter().map(|file| json!([file.name, Digest::of_bytes(&file.bytes)])).collect();
-    let mut request = json!({ "agent": agent, "inputs": inputs, "files": files });
+    let mut request = json!({ "agent": agent, "inputs": inputs, "files": digests(files) });
     // As it was before there were uploads, where there are none: keys are good across an upgrade.
     if !uploads.is_empty() {
         request["uploads"] = json!(uploads);
     }
     Digest::of(&request)
-}
-
-/// The `Idempotency-Key` header.
-pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
-    let key =
-        key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= limits::MAX_IDEMPOTENCY_KEY_BYTES);
-    let Some(key) = key else {
-        return Err(Problem::invalid(format!(
-            "`Idempotency-Key` must be 1 to {} visible ASCII characters",
-            limits::MAX_IDEMPOTENCY_KEY_BYTES
-        )));
-    };
-    Ok(Some(key.to_owned()))
 }

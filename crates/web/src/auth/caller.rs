@@ -10,7 +10,13 @@ use holdpoint_store::{By, Credential, Principal};
 use http::{HeaderMap, Method, StatusCode, header, request::Parts};
 
 use super::{Via, check_origin, hash_token, session_token};
-use crate::{limits, panel, problem::Problem, state::WebState};
+use crate::{
+    limits,
+    openapi::{Operation, Takes},
+    panel,
+    problem::Problem,
+    state::WebState,
+};
 
 /// Somebody who has shown who they are. As an extractor it answers with problem+json.
 #[derive(Clone, Debug)]
@@ -115,6 +121,12 @@ impl FromRequestParts<WebState> for Caller {
                 "send `Authorization: Bearer TOKEN`; `holdpoint token create` makes a token, or sign in to the panel",
             )
         })
+    }
+}
+
+impl Takes for Caller {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.signed_in();
     }
 }
 

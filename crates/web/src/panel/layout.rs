@@ -68,6 +68,7 @@ impl Page<'_> {
                             @if caller.role.may_administer() {
                                 a href="/people" aria-current=[here("people")] { "People" }
                             }
+                            a href="/api" aria-current=[here("api")] { "API" }
                             form method="post" action="/logout" { button type="submit" { "Sign out" } }
                         }
                     }

@@ -12,7 +12,7 @@
 //!
 //! | where | what |
 //! | --- | --- |
-//! | `body[data-page]` | `login`, `welcome`, `home`, `start`, `list`, `analytics`, `inbox`, `conversation`, `fork`, `session`, `share`, `account`, `people`, `user`, `audit`, `error` |
+//! | `body[data-page]` | `login`, `welcome`, `home`, `start`, `list`, `analytics`, `inbox`, `conversation`, `fork`, `session`, `share`, `account`, `people`, `user`, `audit`, `api`, `error` |
 //! | sign-in | `form#login` with `name`, `password`; `form#welcome` with `name`, `password`, `again` |
 //! | start | `a[data-agent=NAME]`; `form#start` with the form's fields, and `files` where none of them is for files; `button[data-action=start|start-as]`, `a[data-action=cancel]` |
 //! | | `#field-NAME-error` says what is wrong with a field; `[data-upload=NAME] li[data-uploaded=UUID]` is a file that is uploaded for one |
@@ -32,10 +32,12 @@
 //! | sharing | `form#share` with `name`, `share`; `[data-shared=UUID]`; `button[data-action=unshare]` |
 //! | people | `form#new-user` with `name`, `role`; `[data-user=UUID][data-active]`; `form#change` with `name`, `role`; `button[data-action=deactivate|activate|invite]`; `#secret` holds what is shown once |
 //! | account | `form#password` with `old`, `password`, `again`; `form#new-token` with `name`, `scope`, `expires`; `[data-token=UUID]`, `[data-session=UUID]`; `button[data-action=revoke|end|end-all]` |
+//! | api | `details#OPERATION[data-endpoint]` around a `form` with `[data-in=path|query|header|body]`, `[data-part=curl]`, `button[data-action=send|stop]`, `[data-part=answer][data-status]` with `[data-part=body]`; `#endpoint-filter` |
 //! | audit | `[data-deed=KIND]`; `a[rel=next]` where there are more |
 //! | composer | `form#composer-form` with `textarea[name=text]`, `input[name=files]`, `input[name=mode]`; `button[data-action=send]` |
 
 mod analytics;
+mod api;
 mod conversation;
 mod decision;
 pub(crate) mod form;
@@ -77,6 +79,7 @@ pub(crate) fn routes() -> Routes {
         .route("/inbox", get(inbox::page))
         .route("/analytics", get(analytics::page))
         .route("/analytics/{of}", get(analytics::csv))
+        .route("/api", get(api::page))
         .route("/pulse", get(pulse::pulse))
         .route("/executions/{id}", get(conversation::page))
         .route("/executions/{id}/live", get(conversation::live))

@@ -131,3 +131,47 @@ async fn pages_of_json() {
     assert_eq!(rest["items"][0]["seq"], 3);
     assert!(rest["next"].is_null());
 }
+
+/// Lists can be followed: who may see a conversation is told that it goes on, and nobody else is.
+#[tokio::test]
+async fn changes_are_told_to_those_who_may_see_them() {
+    let world = World::new().await;
+    let (ada, token) = world.user("ada", Role::Asker).await;
+    let (otto, others) = world.user("otto", Role::Asker).await;
+    let mine = Seed::create(&world.store, &person(ada, "ada"), "Mine", "Mine").await;
+    let mut theirs = Seed::create(&world.store, &person(otto, "otto"), "Theirs", "Theirs").await;
+
+    let request = Request::get("/v1/changes")
+        .header(header::AUTHORIZATION, format!("Bearer {token}"))
+        .body(Body::empty())
+        .expect("request");
+    let response = world.router.clone().oneshot(request).await.expect("infallible");
+    assert_eq!(response.status(), 200);
+    let mut body = response.into_body().into_data_stream();
+    let mut next = async || match tokio::time::timeout(Duration::from_secs(10), body.next()).await {
+        Ok(Some(chunk)) => String::from_utf8(chunk.expect("chunk").to_vec()).expect("text"),
+        Ok(None) => "over".to_owned(),
+        Err(_) => panic!("nothing came"),
+    };
+    assert!(next().await.contains("event: hello"));
+
+    theirs.work().await;
+    world.store.apply(mine.id, Command::Cancel { by: person(ada, "ada") }).await.expect("cancel");
+    let told = next().await;
+    assert!(told.contains("event: execution") && told.contains(&mine.id.to_string()), "{told}");
+    assert!(told.contains("\"status\":\"cancelled\"") && told.contains("\"open_holds\":[]"), "{told}");
+    assert!(!told.contains(&theirs.id.to_string()), "{told}");
+
+    let path = format!("/v1/executions/{}/shares", theirs.id);
+    world.post(&path, &others, &json!({"name": "ada", "share": "look"})).await.expect(200);
+    theirs.text("Hello").await;
+    let told = next().await;
+    assert!(told.contains(&theirs.id.to_string()), "{told}");
+
+    // Not any more, and at last not at all.
+    world.store.unshare(theirs.id, ada, person(otto, "otto").into()).await.expect("unshare");
+    theirs.text("Secret").await;
+    let end = holdpoint_store::UserChange { active: Some(false), ..Default::default() };
+    world.store.change_user(ada, end, person(otto, "otto").into()).await.expect("deactivate");
+    assert_eq!(next().await, "over");
+}

@@ -9,6 +9,7 @@ mod files;
 mod inside;
 mod link;
 mod matrix;
+mod openapi;
 mod panel;
 mod people;
 mod retention;

@@ -42,6 +42,8 @@ use Need::*;
 /// Method, address, need, and the answer to whoever may. `{…}` stands for what the test has made.
 const ROWS: &[(&str, &str, Need, u16, &str)] = &[
     ("GET", "/health", Open, 200, ""),
+    ("GET", "/v1/openapi.json", Open, 200, ""),
+    ("GET", "/v1/changes", SignedIn, 200, ""),
     ("GET", "/assets/{hash}/{name}", Open, 404, ""),
     ("GET", "/worker/link", Open, 401, ""),
     ("GET", "/login", Open, 200, ""),
@@ -100,6 +102,7 @@ const ROWS: &[(&str, &str, Need, u16, &str)] = &[
     ("GET", "/analytics", SignedIn, 200, ""),
     ("GET", "/analytics/{of}", SignedIn, 404, ""),
     ("GET", "/pulse", SignedIn, 200, ""),
+    ("GET", "/api", SignedIn, 200, ""),
     ("GET", "/account", SignedIn, 200, ""),
     ("POST", "/account/password", SignedIn, 422, "old=x&password=correct+horse&again=correct+horse"),
     ("GET", "/agents/{name}", Start, 200, ""),

@@ -3,6 +3,7 @@
 
 #![allow(dead_code)]
 
+mod documented;
 pub(crate) mod seed;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
@@ -164,10 +165,13 @@ impl World {
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.expect("infallible");
         let (parts, body) = response.into_parts();
         let body = body.collect().await.expect("body").to_bytes().to_vec();
-        Answer { status: parts.status, headers: parts.headers, body }
+        let answer = Answer { status: parts.status, headers: parts.headers, body };
+        documented::check(&method, &path, &answer);
+        answer
     }
 
     pub(crate) async fn get(&self, path: &str, token: &str) -> Answer {

@@ -1,0 +1,216 @@
+//! The API against its own document: schemathesis makes requests of `/v1/openapi.json`, fitting and not, and holds
+//! every answer against what the document says of it.
+
+use std::{path::Path, process::Stdio, time::Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use holdpoint_tests::{Server, Setup, build_dir};
+use serde_json::{Value, json};
+
+/// Every conversation asks to run a command, and has made a file when its turn is over.
+const SCRIPT: &str = r#"
+scenes:
+  - turns:
+      - - tool: Bash
+          input: {command: "echo made > made.txt"}
+        - text: "There is a file now. What next?"
+      - - text: "Done."
+"#;
+
+/// No more CLIs than that at once, however many conversations it starts.
+const TOP: &str = "max_sessions = 2";
+
+/// What schemathesis is told beside the document: which things there are, and what is sent otherwise.
+///
+/// - Most requests name something that is there, the others what nobody has.
+/// - The log is fetched in pages: a stream of a conversation that waits has nothing to tell for as long as it
+///   waits. Of `/v1/changes` the greeting is read. What streams tell and when they end is in `web/tests`.
+/// - `exec` names conversations without a worker alone: with one it would run whatever words come up, on this
+///   machine. What it answers then is in `tests/inside.rs`.
+/// - A schema does not say which agents there are, or that one answer fits a hold and another does not: what fits
+///   the schema may be refused with 404, 409, 410 or 422, and never as malformed (400).
+/// - Unknown parameters of a query are refused where there is a query, and passed over where there is none.
+fn settings(things: &Things) -> Result<String> {
+    let values = |ids: &[&str]| json!({ "values": ids });
+    let bound = |name: &str, share: f64| json!({ "dictionary": name, "probability": share });
+    let at = |path: &str, name: &str, share: f64| json!({ "include-path-regex": path, "parameters": { "path.id": bound(name, share) } });
+    let settings = json!({
+        "dictionaries": {
+            "waiting": values(&[&things.at_tool, &things.at_reply]),
+            "all": values(&[&things.at_tool, &things.at_reply, &things.finished]),
+            "over": values(&[&things.finished]),
+            "holds": values(&[&things.hold, &things.reply]),
+            "users": values(&[&things.user]),
+            "tokens": values(&things.tokens.iter().map(String::as_str).collect::<Vec<_>>()),
+            "uploads": values(&[&things.upload]),
+            "files": values(&["made.txt", "missing.txt"]),
+            "agents": values(&["claude"]),
+        },
+        "operations": [
+            json!({
+                "include-operation-id": "followExecution",
+                "headers": { "Accept": "application/json" },
+                "parameters": { "path.id": bound("all", 0.8) },
+            }),
+            json!({
+                "include-operation-id": "getFile",
+                "parameters": { "path.id": bound("all", 0.8), "path.path": bound("files", 0.5) },
+            }),
+            json!({ "include-operation-id": "exec", "parameters": { "path.id": bound("over", 0.8) } }),
+            json!({ "include-operation-id": "followChanges", "max-stream-events": 1 }),
+            at("^/v1/executions/\\{id\\}/(messages|interrupt|finish|cancel|fork)", "waiting", 0.6),
+            at("^/v1/executions/\\{id\\}(/(calls|checkpoints|files|shares|worker|logs.*))?$", "all", 0.8),
+            at("^/v1/holds/", "holds", 0.8),
+            at("^/v1/tokens/", "tokens", 0.8),
+            at("^/v1/uploads/", "uploads", 0.8),
+            at("^/v1/users/", "users", 1.0),
+        ],
+        "checks": {
+            "positive_data_acceptance": {
+                "expected-statuses": ["2xx", 403, 404, 409, 410, 413, 422],
+            },
+        },
+    });
+    toml_of(&settings)
+}
+
+/// JSON is nearly TOML: tables are written out, what is in them is inline.
+fn toml_of(settings: &Value) -> Result<String> {
+    fn inline(value: &Value) -> String {
+        match value {
+            Value::Object(members) => {
+                let members: Vec<String> =
+                    members.iter().map(|(name, value)| format!("{name:?} = {}", inline(value))).collect();
+                format!("{{ {} }}", members.join(", "))
+            }
+            Value::Array(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
+            other => other.to_string(),
+        }
+    }
+    let members = settings.as_object().context("an object")?;
+    Ok(members.iter().map(|(name, value)| format!("{name} = {}\n", inline(value))).collect())
+}
+
+/// What is there to be asked for.
+#[derive(Debug)]
+struct Things {
+    /// Waits at a tool.
+    at_tool: String,
+    hold: String,
+    /// Waits for a reply, and has made a file.
+    at_reply: String,
+    reply: String,
+    finished: String,
+    user: String,
+    tokens: Vec<String>,
+    upload: String,
+}
+
+async fn created(server: &Server, path: &str, body: Value) -> Result<Value> {
+    let (status, body) = server.post(path, body).await?;
+    ensure!(status == 201, "{path}: {status} {body}");
+    Ok(body)
+}
+
+fn id_of(value: &Value) -> Result<String> {
+    Ok(value["id"].as_str().context("an id")?.to_owned())
+}
+
+impl Things {
+    async fn make(server: &Server) -> Result<Self> {
+        let finished = Self::with_file(server).await?.0;
+        let (status, body) = server.post(&format!("/v1/executions/{finished}/finish"), json!({})).await?;
+        ensure!(status == 200, "{status} {body}");
+        server.until_status(&finished, "finished").await?;
+        let (at_reply, reply) = Self::with_file(server).await?;
+        let at_tool = server.ask("claude", "begin").await?;
+        let hold = id_of(&server.hold(&at_tool, "tool", &[]).await?)?;
+        let user = created(server, "/v1/users", json!({ "name": "Otto", "role": "asker" })).await?;
+        let mut tokens = Vec::new();
+        for _ in 0..3 {
+            let token = json!({ "name": "Tessa", "role": "viewer" });
+            tokens.push(id_of(&created(server, "/v1/tokens", token).await?)?);
+        }
+        let upload = created(server, "/v1/uploads", json!({ "name": "a", "size": 10 })).await?;
+        Ok(Self {
+            at_tool,
+            hold,
+            at_reply,
+            reply,
+            finished,
+            user: id_of(&user)?,
+            tokens,
+            upload: id_of(&upload)?,
+        })
+    }
+
+    /// A conversation that has made its file, and its reply hold.
+    async fn with_file(server: &Server) -> Result<(String, String)> {
+        let id = server.ask("claude", "begin").await?;
+        let tool = server.hold(&id, "tool", &[]).await?;
+        server.decide(&tool, json!({ "action": "allow" })).await?;
+        let reply = id_of(&server.hold(&id, "reply", &[]).await?)?;
+        Ok((id, reply))
+    }
+}
+
+/// Runs schemathesis over the document that the server serves; what it found, if it found anything.
+fn schemathesis(server: &Server, folder: &Path, args: &[&str]) -> Result<String> {
+    let tools = build_dir()?.parent().context("no target folder")?.join("test-tools/schemathesis");
+    ensure!(
+        tools.join("schemathesis").is_dir(),
+        "{} is not there: run `cargo xtask test`, which installs it",
+        tools.display()
+    );
+    let output = std::process::Command::new("python3")
+        .args(["-m", "schemathesis.cli", "--config-file"])
+        .arg(folder.join("schemathesis.toml"))
+        .arg("run")
+        .arg(format!("{}/v1/openapi.json", server.url))
+        .args(["--url", &server.url, "--header", &format!("Authorization: Bearer {}", server.token)])
+        .args(args)
+        .env("PYTHONPATH", &tools)
+        .env("NO_COLOR", "1")
+        // Nothing of the developer's own decides what is run.
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .context("failed to start python3")?;
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "schemathesis ended with {}:\n{said}\nserver:\n{}",
+        output.status,
+        server.output()
+    );
+    Ok(said)
+}
+
+#[tokio::test]
+async fn answers_are_as_the_document_says() -> Result<()> {
+    let server = Server::start(Setup::script(SCRIPT).top(TOP)).await?;
+    let things = Things::make(&server).await?;
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("schemathesis.toml"), settings(&things)?)?;
+    let began = Instant::now();
+    let said = schemathesis(
+        &server,
+        folder.path(),
+        &[
+            "--phases=examples,coverage,fuzzing",
+            "--max-examples=10",
+            "--seed=1",
+            "--generation-deterministic",
+            "--no-shrink",
+            "--continue-on-failure",
+            "--workers=2",
+            "--request-timeout=20",
+            "--warnings=off",
+        ],
+    )?;
+    println!("{said}\n{:.1} s", began.elapsed().as_secs_f64());
+    let still = server.get("/v1/me").await?;
+    ensure!(still.0 == 200, "who tested is out: {still:?}");
+    Ok(())
+}
