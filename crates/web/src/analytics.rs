@@ -18,7 +18,7 @@ const DEFAULT_DAYS: i64 = 30;
 
 /// What was chosen, as it stands in the address.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct Params {
     /// The last so many days, today included.
     #[schemars(regex(pattern = r"^([1-9][0-9]{0,2})?$"))]
