@@ -71,7 +71,7 @@ impl Gives for Log {
         let page = operation.schema_of::<Page<EventView<'_>, Seq>>();
         let text = "The log from there on.";
         operation.answer(200, text, Some(("application/json", page)));
-        operation.answer(200, text, Some(("text/event-stream", json!({ "type": "string" }))));
+        operation.events(text, &json!({ "type": "string" }));
     }
 }
 
