@@ -26,7 +26,7 @@ const TOP: &str = "max_sessions = 2";
 /// - The log is fetched in pages: a stream of a conversation that waits has nothing to tell for as long as it
 ///   waits. Of `/v1/changes` the greeting is read. What streams tell and when they end is in `web/tests`.
 /// - A schema does not say which agents there are, or that one answer fits a hold and another does not: what fits
-///   the schema may be refused with 404, 409, 410 or 422, and never as malformed (400).
+///   the schema may be refused (403, 404, 409, 410, 413, 422), and never as malformed (400).
 /// - Unknown parameters of a query are refused where there is a query, and passed over where there is none.
 fn settings(things: &Things) -> Result<String> {
     let values = |ids: &[&str]| json!({ "values": ids });
@@ -222,7 +222,7 @@ async fn answers_are_as_the_document_says() -> Result<()> {
         &server,
         &things,
         &[
-            "--phases=examples,coverage,fuzzing",
+            "--phases=examples,coverage,fuzzing,stateful",
             "--max-examples=10",
             "--seed=1",
             "--generation-deterministic",

@@ -134,7 +134,7 @@ async fn page(state: &WebState, id: ExecutionId, params: &Params) -> Result<Resp
     let more = events.len() > limit as usize;
     events.truncate(limit as usize);
     let next = more.then(|| events.last().map(|event| event.seq)).flatten();
-    Ok(Json(Page { items: events.iter().map(|event| view(event)).collect(), next }).into_response())
+    Ok(Json(Page { items: events.iter().map(view).collect(), next }).into_response())
 }
 
 fn stream_of(feed: Feed) -> impl Stream<Item = Result<sse::Event, Infallible>> {
