@@ -1,7 +1,7 @@
 //! The API against its own document: schemathesis makes requests of `/v1/openapi.json`, fitting and not, and holds
 //! every answer against what the document says of it.
 
-use std::{path::Path, process::Stdio, time::Instant};
+use std::{process::Stdio, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use holdpoint_tests::{Server, Setup, build_dir};
@@ -25,10 +25,8 @@ const TOP: &str = "max_sessions = 2";
 /// - Most requests name something that is there, the others what nobody has.
 /// - The log is fetched in pages: a stream of a conversation that waits has nothing to tell for as long as it
 ///   waits. Of `/v1/changes` the greeting is read. What streams tell and when they end is in `web/tests`.
-/// - `exec` names conversations without a worker alone: with one it would run whatever words come up, on this
-///   machine. What it answers then is in `tests/inside.rs`.
 /// - A schema does not say which agents there are, or that one answer fits a hold and another does not: what fits
-///   the schema may be refused with 404, 409, 410 or 422, and never as malformed (400).
+///   the schema may be refused (403, 404, 409, 410, 413, 422), and never as malformed (400).
 /// - Unknown parameters of a query are refused where there is a query, and passed over where there is none.
 fn settings(things: &Things) -> Result<String> {
     let values = |ids: &[&str]| json!({ "values": ids });
@@ -38,13 +36,11 @@ fn settings(things: &Things) -> Result<String> {
         "dictionaries": {
             "waiting": values(&[&things.at_tool, &things.at_reply]),
             "all": values(&[&things.at_tool, &things.at_reply, &things.finished]),
-            "over": values(&[&things.finished]),
             "holds": values(&[&things.hold, &things.reply]),
             "users": values(&[&things.user]),
             "tokens": values(&things.tokens.iter().map(String::as_str).collect::<Vec<_>>()),
             "uploads": values(&[&things.upload]),
             "files": values(&["made.txt", "missing.txt"]),
-            "agents": values(&["claude"]),
         },
         "operations": [
             json!({
@@ -56,7 +52,6 @@ fn settings(things: &Things) -> Result<String> {
                 "include-operation-id": "getFile",
                 "parameters": { "path.id": bound("all", 0.8), "path.path": bound("files", 0.5) },
             }),
-            json!({ "include-operation-id": "exec", "parameters": { "path.id": bound("over", 0.8) } }),
             json!({ "include-operation-id": "followChanges", "max-stream-events": 1 }),
             at("^/v1/executions/\\{id\\}/(messages|interrupt|finish|cancel|fork)", "waiting", 0.6),
             at("^/v1/executions/\\{id\\}(/(calls|checkpoints|files|shares|worker|logs.*))?$", "all", 0.8),
@@ -73,6 +68,25 @@ fn settings(things: &Things) -> Result<String> {
     });
     toml_of(&settings)
 }
+
+/// Which things are not asked for, although it has seen them in answers.
+///
+/// - Whoever tests is an administrator: somebody else is changed in their place, or what comes after would only be
+///   refused. Every other endpoint may be asked about oneself.
+/// - `exec` is only asked of a conversation that is over: beside a session it would run whatever words come up, on
+///   this machine. What it answers then is in `tests/inside.rs`.
+const HOOKS: &str = r#"
+import os
+import schemathesis
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    operation, path = case.operation.definition.raw["operationId"], case.path_parameters
+    if operation == "changeUser" and path["id"] in ("me", os.environ["ONESELF"]):
+        path["id"] = os.environ["SOMEBODY_ELSE"]
+    if operation == "exec":
+        path["id"] = os.environ["FINISHED"]
+"#;
 
 /// JSON is nearly TOML: tables are written out, what is in them is inline.
 fn toml_of(settings: &Value) -> Result<String> {
@@ -101,6 +115,8 @@ struct Things {
     at_reply: String,
     reply: String,
     finished: String,
+    /// Whoever tests, and somebody else.
+    oneself: String,
     user: String,
     tokens: Vec<String>,
     upload: String,
@@ -125,6 +141,7 @@ impl Things {
         let (at_reply, reply) = Self::with_file(server).await?;
         let at_tool = server.ask("claude", "begin").await?;
         let hold = id_of(&server.hold(&at_tool, "tool", &[]).await?)?;
+        let oneself = id_of(&server.get("/v1/me").await?.1)?;
         let user = created(server, "/v1/users", json!({ "name": "Otto", "role": "asker" })).await?;
         let mut tokens = Vec::new();
         for _ in 0..3 {
@@ -138,6 +155,7 @@ impl Things {
             at_reply,
             reply,
             finished,
+            oneself,
             user: id_of(&user)?,
             tokens,
             upload: id_of(&upload)?,
@@ -155,7 +173,11 @@ impl Things {
 }
 
 /// Runs schemathesis over the document that the server serves; what it found, if it found anything.
-fn schemathesis(server: &Server, folder: &Path, args: &[&str]) -> Result<String> {
+fn schemathesis(server: &Server, things: &Things, args: &[&str]) -> Result<String> {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    std::fs::write(folder.join("schemathesis.toml"), settings(things)?)?;
+    std::fs::write(folder.join("hooks.py"), HOOKS)?;
     let tools = build_dir()?.parent().context("no target folder")?.join("test-tools/schemathesis");
     ensure!(
         tools.join("schemathesis").is_dir(),
@@ -169,7 +191,11 @@ fn schemathesis(server: &Server, folder: &Path, args: &[&str]) -> Result<String>
         .arg(format!("{}/v1/openapi.json", server.url))
         .args(["--url", &server.url, "--header", &format!("Authorization: Bearer {}", server.token)])
         .args(args)
-        .env("PYTHONPATH", &tools)
+        .env("PYTHONPATH", std::env::join_paths([tools.as_path(), folder])?)
+        .env("SCHEMATHESIS_HOOKS", "hooks")
+        .env("ONESELF", &things.oneself)
+        .env("SOMEBODY_ELSE", &things.user)
+        .env("FINISHED", &things.finished)
         .env("NO_COLOR", "1")
         // Nothing of the developer's own decides what is run.
         .current_dir(folder)
@@ -191,14 +217,12 @@ fn schemathesis(server: &Server, folder: &Path, args: &[&str]) -> Result<String>
 async fn answers_are_as_the_document_says() -> Result<()> {
     let server = Server::start(Setup::script(SCRIPT).top(TOP)).await?;
     let things = Things::make(&server).await?;
-    let folder = tempfile::tempdir()?;
-    std::fs::write(folder.path().join("schemathesis.toml"), settings(&things)?)?;
     let began = Instant::now();
     let said = schemathesis(
         &server,
-        folder.path(),
+        &things,
         &[
-            "--phases=examples,coverage,fuzzing",
+            "--phases=examples,coverage,fuzzing,stateful",
             "--max-examples=10",
             "--seed=1",
             "--generation-deterministic",
@@ -210,7 +234,11 @@ async fn answers_are_as_the_document_says() -> Result<()> {
         ],
     )?;
     println!("{said}\n{:.1} s", began.elapsed().as_secs_f64());
-    let still = server.get("/v1/me").await?;
-    ensure!(still.0 == 200, "who tested is out: {still:?}");
+    let (_, document) = server.get("/v1/openapi.json").await?;
+    let paths = document["paths"].as_object().context("paths")?;
+    let operations: usize = paths.values().filter_map(Value::as_object).map(serde_json::Map::len).sum();
+    ensure!(said.contains(&format!("Tested: {operations}\n")), "not all {operations} endpoints:\n{said}");
+    let (status, me) = server.get("/v1/me").await?;
+    ensure!(status == 200 && me["role"] == "admin", "whoever tested became somebody else: {status} {me}");
     Ok(())
 }

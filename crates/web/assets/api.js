@@ -29,6 +29,7 @@ function requestOf(form) {
 function curlOf(form) {
   const { method, url, headers, body } = requestOf(form);
   const words = ["curl"];
+  if (form.hasAttribute("data-stream")) words.push("-N");
   if (method !== "GET") words.push("-X", method);
   if (!form.hasAttribute("data-open")) words.push("-H", '"Authorization: Bearer $HOLDPOINT_TOKEN"');
   for (const [name, value] of Object.entries(headers)) words.push("-H", quote(`${name}: ${value}`));

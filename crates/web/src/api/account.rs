@@ -2,7 +2,7 @@
 //! the panel's session; anybody's for administrators.
 
 use axum::{extract::State, response::NoContent};
-use holdpoint_model::{Keep, Scopes};
+use holdpoint_model::{Keep, Scopes, TokenScope};
 use holdpoint_store::{SignIn, Token};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -97,6 +97,7 @@ pub(super) struct NewToken {
     name: String,
     /// `read`, `start`, `decide`, `operate`, `admin`; all that the owner may where absent.
     #[serde(default)]
+    #[schemars(with = "Option<Vec<TokenScope>>")]
     scopes: Option<Scopes>,
     /// As in `"90d"`, or `"forever"`.
     #[serde(default)]

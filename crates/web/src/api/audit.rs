@@ -55,6 +55,7 @@ fn deeds(_: &mut SchemaGenerator) -> Schema {
 #[serde(deny_unknown_fields)]
 pub(super) struct Params {
     /// Only lines of this kind.
+    #[serde(default)]
     #[schemars(schema_with = "deeds")]
     kind: Option<String>,
     /// The `next` of the page before.

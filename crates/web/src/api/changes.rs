@@ -64,8 +64,7 @@ impl Gives for Changes {
     fn describe(operation: &mut Operation<'_>) {
         // Named in the text: in the document, though no answer refers to it.
         operation.schema_of::<Change>();
-        let schema = json!({ "type": "string" });
-        operation.answer(200, "What changes from now on.", Some(("text/event-stream", schema)));
+        operation.events("What changes from now on.", &json!({ "enum": ["hello", "execution", "again"] }));
     }
 }
 

@@ -71,7 +71,7 @@ impl Gives for Log {
         let page = operation.schema_of::<Page<EventView<'_>, Seq>>();
         let text = "The log from there on.";
         operation.answer(200, text, Some(("application/json", page)));
-        operation.answer(200, text, Some(("text/event-stream", json!({ "type": "string" }))));
+        operation.events(text, &json!({ "type": "string" }));
     }
 }
 
@@ -134,7 +134,7 @@ async fn page(state: &WebState, id: ExecutionId, params: &Params) -> Result<Resp
     let more = events.len() > limit as usize;
     events.truncate(limit as usize);
     let next = more.then(|| events.last().map(|event| event.seq)).flatten();
-    Ok(Json(Page { items: events.iter().map(|event| view(event)).collect(), next }).into_response())
+    Ok(Json(Page { items: events.iter().map(view).collect(), next }).into_response())
 }
 
 fn stream_of(feed: Feed) -> impl Stream<Item = Result<sse::Event, Infallible>> {

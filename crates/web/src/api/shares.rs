@@ -32,7 +32,7 @@ pub(super) const UNSHARE: Doc = Doc::new(Group::Conversations, "unshare", "Take 
 
 /// Somebody with whom a conversation is shared.
 #[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Share")]
+#[schemars(rename = "SharedWith")]
 pub(super) struct ShareView {
     user: UserId,
     name: String,

@@ -72,6 +72,7 @@ pub(super) struct Body {
     role: Role,
     /// `read`, `start`, `decide`, `operate`, `admin`; all that the role may where absent.
     #[serde(default)]
+    #[schemars(with = "Option<Vec<TokenScope>>")]
     scopes: Option<Scopes>,
     /// As in `"90d"`, or `"forever"`.
     #[serde(default)]

@@ -146,7 +146,7 @@ pub(crate) struct HoldRowView {
 
 /// What is asked for.
 #[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Subject")]
+#[schemars(rename = "HoldSubject")]
 struct SubjectView {
     /// The tool's name; empty for a reply.
     tool: String,

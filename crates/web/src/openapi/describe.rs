@@ -3,7 +3,6 @@
 use axum::{Json, body::Body, extract::State, response::NoContent};
 use http::HeaderMap;
 use schemars::JsonSchema;
-use serde_json::json;
 
 use super::Operation;
 use crate::{problem::Problem, state::WebState};
@@ -63,7 +62,7 @@ impl Takes for HeaderMap {
 /// Bytes as they come.
 impl Takes for Body {
     fn describe(operation: &mut Operation<'_>) {
-        operation.body("application/octet-stream", json!({}));
+        operation.bytes_body();
     }
 }
 

@@ -19,8 +19,8 @@ follows a log); it is null on the last.
 Keys are each user's own, and good for as long as what they made is kept.
 - **Problems** are `application/problem+json` (RFC 9457), with a stable `code`. Statuses and codes of each endpoint \
 are listed; to come are only more codes.
-- **Streams** are server-sent events. They resume with `Last-Event-ID`, and end when whoever listens may not see it \
-any more.
+- **Streams** are server-sent events. A conversation's log resumes with `Last-Event-ID`; all end when whoever listens \
+may not see them any more.
 
 The API grows: expect members and codes that you do not know. What is there stays.";
 

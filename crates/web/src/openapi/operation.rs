@@ -156,7 +156,7 @@ impl<'a> Operation<'a> {
     /// Takes a body of JSON.
     pub(crate) fn json_body<T: JsonSchema>(&mut self) {
         let schema = self.requests.subschema_for::<T>().to_value();
-        self.body("application/json", schema);
+        self.body("application/json", true, &schema);
         for (status, code) in [
             (400, "malformed_json"),
             (400, "incomplete_body"),
@@ -169,8 +169,13 @@ impl<'a> Operation<'a> {
     }
 
     /// Takes a body.
-    pub(crate) fn body(&mut self, media: &str, schema: Value) {
-        self.body = Some(json!({ "required": true, "content": { media: { "schema": schema } } }));
+    fn body(&mut self, media: &str, is_required: bool, schema: &Value) {
+        self.body = Some(json!({ "required": is_required, "content": { media: { "schema": schema } } }));
+    }
+
+    /// Takes bytes; none are as good as any.
+    pub(crate) fn bytes_body(&mut self) {
+        self.body("application/octet-stream", false, &json!({}));
     }
 
     /// Answers like this when all goes well.
@@ -190,6 +195,20 @@ impl<'a> Operation<'a> {
                 self.answers.insert(status, answer);
             }
         }
+    }
+
+    /// Answers with server-sent events of these kinds; each is described by its fields. `data` is JSON.
+    pub(crate) fn events(&mut self, text: &str, kinds: &Value) {
+        let schema = json!({
+            "type": "object",
+            "properties": {
+                "event": kinds,
+                "data": { "type": "string", "contentMediaType": "application/json" },
+                "id": { "type": "string" },
+            },
+            "required": ["event", "data"],
+        });
+        self.answer(200, text, Some(("text/event-stream", schema)));
     }
 
     /// The answer with this status has a header.
@@ -229,7 +248,8 @@ impl<'a> Operation<'a> {
         for (status, codes) in self.problems {
             let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
             let codes_text: Vec<String> = codes.iter().map(|code| format!("`{code}`")).collect();
-            let schema = json!({ "allOf": [problem, { "properties": { "code": { "enum": codes } } }] });
+            let mut schema = problem.clone();
+            schema["properties"] = json!({ "code": { "enum": codes } });
             responses.insert(
                 status.to_string(),
                 json!({

@@ -84,7 +84,7 @@ fn show(endpoint: &Endpoint<'_>, base_url: &str) -> Markup {
                     div.prose { (markdown::render(about)) }
                 }
                 p.quiet { (needs(operation, is_open)) }
-                form.stack data-method=(method) data-path=(path) data-media=[body.map(|(media, _)| media)] data-open[is_open] {
+                form.stack data-method=(method) data-path=(path) data-media=[body.map(|(media, _)| media)] data-open[is_open] data-stream[streams(operation)] {
                     @for parameter in operation["parameters"].as_array().into_iter().flatten() {
                         (parameter_field(id, parameter))
                     }
@@ -223,6 +223,9 @@ fn example(body: &Value) -> String {
 fn curl(endpoint: &Endpoint<'_>, base_url: &str, body: Option<(&String, &Value)>) -> String {
     let Endpoint { method, path, operation } = endpoint;
     let mut line = "curl".to_owned();
+    if streams(operation) {
+        line.push_str(" -N");
+    }
     if method != "GET" {
         line.push_str(&format!(" -X {method}"));
     }
@@ -234,6 +237,12 @@ fn curl(endpoint: &Endpoint<'_>, base_url: &str, body: Option<(&String, &Value)>
         line.push_str(&format!(" -H 'Content-Type: {media}' --data-binary '{body}'"));
     }
     format!("{line} '{base_url}{path}'")
+}
+
+/// Whether the answer comes little by little.
+fn streams(operation: &Value) -> bool {
+    let media = media_of(&operation["responses"]["200"]);
+    media.contains("event-stream") || media.contains("ndjson")
 }
 
 fn text(value: &Value) -> &str {
