@@ -176,3 +176,41 @@ async fn shares_are_few(store: &Store, user: UserId) -> Result<bool, StoreError>
         .await?;
     Ok(row.try_get::<u32, _>(0)? <= FEW)
 }
+
+#[cfg(test)]
+mod tests {
+    use holdpoint_model::ExecutionId;
+    use sqlx::{Connection as _, Execute as _, SqliteConnection};
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// A word that all have must not make a page cost more than its rows: the index gives them in order, and
+    /// what it does not know is looked up in another.
+    #[tokio::test]
+    async fn no_search_sorts_what_it_finds() {
+        let mut conn = SqliteConnection::connect("sqlite::memory:").await.expect("open");
+        sqlx::migrate!("./migrations").run_direct(None, &mut conn, false).await.expect("migrate");
+        let user = UserId(Uuid::nil());
+        let filters = [
+            ListFilter::default(),
+            ListFilter { statuses: vec![Status::Running, Status::Error], ..ListFilter::default() },
+            ListFilter { owner: Some(user), agent: Some("claude".into()), ..ListFilter::default() },
+        ];
+        for filter in &filters {
+            for mine in [Mine::Any, Mine::Owned(user), Mine::Shared(user)] {
+                for before in [None, Some(Cursor { created_at: 1, id: ExecutionId(Uuid::nil()) })] {
+                    let search = Search { filter, mine, expression: "title : \"x\"", before, limit: 50 };
+                    let query = search.query(Span { from: 0, before: i64::MAX }, 50, false);
+                    let plan = format!("EXPLAIN QUERY PLAN {}", { query }.build().sql().as_str());
+                    let rows =
+                        sqlx::query(sqlx::AssertSqlSafe(plan)).fetch_all(&mut conn).await.expect("explain");
+                    let steps: Vec<String> = rows.iter().map(|row| row.try_get(3).expect("detail")).collect();
+                    let has = |words: &str| steps.iter().any(|step| step.contains(words));
+                    assert!(has("VIRTUAL TABLE") && has("executions_by_place"), "{steps:?}");
+                    assert!(!has("TEMP B-TREE") && !has("SCAN e"), "{steps:?}");
+                }
+            }
+        }
+    }
+}

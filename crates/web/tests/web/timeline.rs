@@ -27,8 +27,8 @@ async fn what_was_asked_and_what_came_of_it_is_found() {
     lease.turn_ended("The rent is capped.").await;
     let pump = Seed::create(&world.store, &person(lin, "lin"), "Pump", "The pump rattles").await;
 
-    for (q, expected) in [
-        ("globex", &["Lease"][..]),
+    let questions: [(&str, &[&str]); 8] = [
+        ("globex", &["Lease"]),
         ("result:cap", &["Lease"]),
         ("author:lin", &["Pump"]),
         ("the", &["Pump", "Lease"]),
@@ -36,7 +36,8 @@ async fn what_was_asked_and_what_came_of_it_is_found() {
         ("status:awaiting", &["Lease"]),
         ("nothing like that", &[]),
         ("\"( OR * NEAR(", &[]),
-    ] {
+    ];
+    for (q, expected) in questions {
         assert_eq!(asked(&world, &cookie, q).await, expected, "{q}");
     }
     assert_eq!(asked(&world, &lins, "the").await, ["Pump"], "nobody finds what they may not see");
