@@ -34,8 +34,8 @@ fn first_pre_release((major, minor, patch): Release) -> Version {
 impl Interval {
     pub(super) const ANY: Self = Self { lower: None, upper: None };
 
-    /// Reads one comparator, or `a - b`, which the library is given alone: put together, it lets pass what
-    /// it does not know, and takes `>2 <1` for `>2 || <1`.
+    /// Reads one comparator. The library is given one alone: of several, it lets pass what it does not know,
+    /// takes `>2 <1` for `>2 || <1`, and knows no `1 - x`.
     pub(super) fn parse(comparator: &str) -> Option<Self> {
         let plain = Range::parse(comparator).ok()?.to_string();
         let mut all = Self::ANY;
@@ -57,7 +57,7 @@ impl Interval {
             };
             all = Self { lower: one.lower.or(all.lower), upper: one.upper.or(all.upper) };
         }
-        Some(all.without_largest())
+        Some(all.without_largest().without_zero())
     }
 
     /// `<=1` is `<=1.9….9…` to the library; npm reads `<2.0.0-0`.
@@ -73,6 +73,13 @@ impl Interval {
                 *upper = End { version: first_pre_release(next), included: false };
             }
         }
+        self
+    }
+
+    /// `>=0.0.0` is nothing to npm, where `0.x` comes to it, too: `0.x <0.0.0-rc.1` lets in `0.0.0-beta`.
+    fn without_zero(mut self) -> Self {
+        let zero = Version::from((0, 0, 0));
+        self.lower = self.lower.filter(|it| !it.included || it.version != zero);
         self
     }
 
@@ -102,7 +109,7 @@ impl Interval {
                 *upper = End { version: first_pre_release(at), included: false };
             }
         }
-        met.has_any().then_some(met)
+        Some(met.without_zero()).filter(Self::has_any)
     }
 
     /// Whether pre-releases of that version are let in.

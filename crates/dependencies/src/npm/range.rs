@@ -32,7 +32,9 @@ impl Range {
                 return None;
             }
         }
-        let stretches = without_covered(stretches);
+        // To npm, one that takes any release is the whole range: pre-releases that others name are out.
+        let any = stretches.iter().any(|it| it.same(&Interval::ANY));
+        let stretches = if any { vec![Interval::ANY] } else { without_covered(stretches) };
         let text = if text.is_empty() { "*" } else { text };
         (!stretches.is_empty()).then(|| Self { text: text.to_owned(), stretches })
     }
@@ -89,8 +91,8 @@ fn stretch(text: &str) -> Option<Option<Interval>> {
         if !is_version(from) || !is_version(to) {
             return None;
         }
-        // The library takes one that ends before it begins for no range at all.
-        return Some(Interval::parse(&format!("{from} - {to}")).filter(Interval::has_any));
+        let both = comparator(">=", from)?.within(&comparator("<=", to)?);
+        return Some(Some(both).filter(Interval::has_any));
     }
     let mut all = Interval::ANY;
     let mut words = text.split_whitespace();
@@ -101,15 +103,24 @@ fn stretch(text: &str) -> Option<Option<Interval>> {
         if !["", "=", ">", ">=", "<", "<=", "^", "~", "~>"].contains(&operator) || !is_version(version) {
             return None;
         }
-        let one = match (operator, version.starts_with(['*', 'x', 'X'])) {
-            ("<" | ">", true) => return Some(None),
-            (_, true) => Interval::ANY,
-            ("~>", false) => Interval::parse(&format!("~{version}"))?,
-            _ => Interval::parse(&format!("{operator}{version}"))?,
-        };
-        all = all.within(&one);
+        if matches!(operator, "<" | ">") && is_wild(version) {
+            return Some(None);
+        }
+        all = all.within(&comparator(operator, version)?);
     }
     Some(Some(all).filter(Interval::has_any))
+}
+
+fn is_wild(version: &str) -> bool {
+    version.starts_with(['*', 'x', 'X'])
+}
+
+fn comparator(operator: &str, version: &str) -> Option<Interval> {
+    if is_wild(version) {
+        return Some(Interval::ANY);
+    }
+    let operator = if operator == "~>" { "~" } else { operator };
+    Interval::parse(&format!("{operator}{version}"))
 }
 
 /// A version, or the beginning of one: `1`, `1.2`, `1.2.x`, `v1.2.3-rc.1`.
