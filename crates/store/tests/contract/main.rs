@@ -11,6 +11,7 @@ mod decisions;
 mod disk;
 mod facts;
 mod idempotency;
+mod inbox;
 mod lists;
 mod log;
 mod messages;
