@@ -4,7 +4,9 @@ import { keepClocks } from "./clock.js";
 import { keepDrafts } from "./drafts.js";
 import { listenForKeys } from "./keys.js";
 import { followConversation } from "./live.js";
+import { keepWatch } from "./notices.js";
 import { followLists } from "./pulse.js";
+import { replay } from "./replay.js";
 import { sendInBackground } from "./send.js";
 import { uploadInBackground } from "./upload.js";
 
@@ -15,6 +17,8 @@ uploadInBackground();
 listenForKeys();
 followConversation();
 followLists();
+keepWatch();
+replay();
 
 // Words of one's own and a choice exclude each other where only one answer is taken.
 document.addEventListener("input", (event) => {

@@ -23,6 +23,7 @@ mod problem;
 mod routes;
 mod state;
 pub mod time;
+mod waiting;
 mod worker_link;
 
 use axum::{Router, middleware};
@@ -37,7 +38,7 @@ pub use auth::{OverTls, fresh_secret, hash_token, password_hash};
 pub use panel::INVITATION;
 pub use problem::Problem;
 use routes::{Routes, get};
-pub use state::WebState;
+pub use state::{Traffic, WebState};
 
 fn all() -> Routes {
     Routes::new()

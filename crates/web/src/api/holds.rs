@@ -5,13 +5,13 @@
 //! `next` of the one before it leaves out and repeats nothing that stayed in the list.
 
 use axum::{Json, extract::State};
-use holdpoint_model::{HoldId, Share, UnixMs};
-use holdpoint_store::{HoldFilter, HoldPhase, HoldRow};
+use holdpoint_model::{HoldId, HumanDuration, Share, UnixMs, UserId};
+use holdpoint_store::{HoldFilter, HoldPhase, HoldRow, Snoozes};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::views;
-use crate::{auth::Caller, body::Query, limits, problem::Problem, state::WebState};
+use crate::{auth::Caller, body::Query, limits, problem::Problem, state::WebState, waiting};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,6 +19,15 @@ pub(super) struct Params {
     /// A state, or `any`; `open` where absent.
     status: Option<String>,
     execution: Option<String>,
+    agent: Option<String>,
+    /// `tool`, `question`, `plan` or `reply`.
+    kind: Option<String>,
+    /// `me`, `nobody`, or the id of a user.
+    assigned: Option<String>,
+    /// Those that expire within so much, as in `4h`.
+    due_within: Option<HumanDuration>,
+    /// Of what the caller has snoozed: `with` it (where absent), `without` it, or `only` that.
+    snoozed: Option<String>,
     /// The `next` of the page before.
     cursor: Option<String>,
     limit: Option<u32>,
@@ -33,11 +42,22 @@ pub(super) async fn holds(
         .execution
         .map(|id| id.parse().map_err(|_| Problem::invalid(format!("{id:?} is not the id of an execution"))))
         .transpose()?;
+    let now = state.now();
+    let within = |time: HumanDuration| now.saturating_add(UnixMs::try_from(time.0).unwrap_or(UnixMs::MAX));
     let filter = HoldFilter {
         phase: phase(params.status.as_deref().unwrap_or("open")).map_err(Problem::invalid)?,
         execution,
         owner: None,
         only_for: caller.sees_only().map(|user| (user, Share::Look)),
+        agent: params.agent,
+        kind: params.kind.as_deref().map(waiting::kind).transpose().map_err(Problem::invalid)?,
+        assigned: params
+            .assigned
+            .map(|whose| assigned(&whose, &caller))
+            .transpose()
+            .map_err(Problem::invalid)?,
+        due_before: params.due_within.map(within),
+        snoozes: snoozes(params.snoozed.as_deref(), &caller, now).map_err(Problem::invalid)?,
     };
     let limit = params.limit.unwrap_or(limits::DEFAULT_PAGE).clamp(1, limits::MAX_PAGE);
     let (rows, next) = hold_page(&state, &filter, params.cursor.as_deref(), limit).await?;
@@ -58,6 +78,27 @@ pub(crate) async fn hold_page(
     rows.truncate(limit as usize);
     let last = rows.last().filter(|_| more).map(|row| filter.place_of(row));
     Ok((rows, last.map(|(at, id)| format!("{at}.{id}"))))
+}
+
+fn assigned(whose: &str, caller: &Caller) -> Result<Option<UserId>, String> {
+    match whose {
+        "me" => Ok(Some(caller.user)),
+        "nobody" => Ok(None),
+        id => id
+            .parse()
+            .map(Some)
+            .map_err(|_| format!("`assigned` is {id:?}: one of me, nobody, or the id of a user")),
+    }
+}
+
+fn snoozes(which: Option<&str>, caller: &Caller, now: UnixMs) -> Result<Option<Snoozes>, String> {
+    let of = |only| Some(Snoozes { user: caller.user, now, only });
+    match which {
+        None | Some("with") => Ok(None),
+        Some("without") => Ok(of(false)),
+        Some("only") => Ok(of(true)),
+        Some(other) => Err(format!("`snoozed` is {other:?}: one of with, without, only")),
+    }
 }
 
 /// Parses a cursor.

@@ -2,6 +2,7 @@
 
 mod account;
 mod agents;
+mod assign;
 mod audit;
 mod calls;
 mod commands;
@@ -22,6 +23,7 @@ mod me;
 mod messages;
 mod retention;
 mod shares;
+mod snooze;
 mod start;
 mod status;
 mod tokens;
@@ -77,7 +79,9 @@ pub(crate) fn routes() -> Routes {
         .route("/v1/workers", get(workers::workers))
         .route("/v1/holds", get(holds::holds))
         .route("/v1/holds/{id}", get(hold::hold))
+        .route("/v1/holds/{id}/assign", post(assign::assign))
         .route("/v1/holds/{id}/decision", post(decision::decision))
+        .route("/v1/holds/{id}/snooze", post(snooze::snooze))
         .route("/v1/me", get(me::me))
         .route("/v1/retention", get(retention::due).post(retention::delete))
         .route("/v1/deletions", get(deletions::deletions))

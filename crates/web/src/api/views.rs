@@ -127,6 +127,7 @@ fn hold_view(
         "url": format!("{}#h-{}", execution_url(state, execution), hold.id),
         "opened_at": rfc3339(hold.opened_at),
         "expires_at": hold.expires_at.map(rfc3339),
+        "assigned_to": hold.assigned,
         "subject": subject_view(&hold.subject, hold),
     });
     if let Some(decision) = decision {
