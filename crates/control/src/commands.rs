@@ -9,7 +9,7 @@ use holdpoint_model::{
     UnixMs, UploadId, UserId,
     event::{Created, SendMode},
     form::{FieldErrors, GLOBAL, Inputs, SECRETS_FOLDER},
-    hold::Answer,
+    hold::{Answer, Assignee},
 };
 use holdpoint_store::{ApplyError, CreateOutcome, HoldRow, Idempotency, StoreError};
 use thiserror::Error;
@@ -268,13 +268,34 @@ impl Control {
         request: DecisionRequest,
         by: Actor,
     ) -> Result<HoldRow, DecideError> {
+        self.on_hold(hold, |hold| Command::Decide { hold, request, by }).await
+    }
+
+    async fn on_hold(
+        &self,
+        hold: HoldId,
+        command: impl FnOnce(HoldId) -> Command,
+    ) -> Result<HoldRow, DecideError> {
         let row = self.store().hold(hold).await?.ok_or(DecideError::Unknown)?;
-        match self.store().apply(row.execution, Command::Decide { hold, request, by }).await {
+        match self.store().apply(row.execution, command(hold)).await {
             Ok(_) => self.store().hold(hold).await?.ok_or(DecideError::Unknown),
             Err(ApplyError::Refused(refusal)) => Err(self.why_not(hold, refusal).await?),
             Err(ApplyError::UnknownExecution) => Err(DecideError::Unknown),
             Err(ApplyError::Store(error)) => Err(error.into()),
         }
+    }
+
+    /// Says whose an open hold is. That the one may say so, and the other decide it, was asked before.
+    ///
+    /// # Errors
+    /// [`DecideError`]; the hold is as it was then.
+    pub async fn assign(
+        &self,
+        hold: HoldId,
+        to: Option<Assignee>,
+        by: Actor,
+    ) -> Result<HoldRow, DecideError> {
+        self.on_hold(hold, |hold| Command::Assign { hold, to, by }).await
     }
 
     /// Decides a hold with files: a reply with attachments.

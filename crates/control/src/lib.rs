@@ -49,6 +49,7 @@ pub use links::{LinkRefused, WorkerLink};
 pub use notify::Outlets;
 pub use reconcile::Shutdown;
 pub use retention::{DeleteError, DeletedNow, Due, DuePage, RetentionError};
+pub use space::Room;
 pub use tokens::{Purpose, Tokens};
 pub use uploads::{MAX_UPLOAD_BYTES, UPLOAD_KEPT_MS, UPLOAD_QUOTA, UploadError, check_upload_name};
 
@@ -196,6 +197,33 @@ impl Control {
     #[must_use]
     pub fn places(&self) -> (usize, usize) {
         (self.inner.places.taken(), self.inner.options.max_sessions)
+    }
+
+    /// Conversations that wait for one of those places.
+    #[must_use]
+    pub fn waiting_for_places(&self) -> usize {
+        self.inner.places.waiting()
+    }
+
+    /// What workers run in: `process`, `container`.
+    #[must_use]
+    pub fn engine(&self) -> &'static str {
+        self.inner.options.engine.name()
+    }
+
+    /// Since when this process is the control plane.
+    #[must_use]
+    pub fn started_at(&self) -> UnixMs {
+        self.inner.started_at
+    }
+
+    /// How much room there is on the disk that the data folder is on.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn room(&self) -> std::io::Result<Room> {
+        let root = self.inner.options.layout.root().to_owned();
+        commands::blocking(move || space::room(&root)).await
     }
 
     /// The workspace folder of an execution.

@@ -71,6 +71,10 @@ impl Places {
         lock(&self.state).taken.iter().map(|(id, incarnation)| (*id, *incarnation)).collect()
     }
 
+    pub(crate) fn waiting(&self) -> usize {
+        lock(&self.state).waiting.len()
+    }
+
     pub(crate) fn somebody_waits(&self) -> bool {
         !lock(&self.state).waiting.is_empty()
     }

@@ -53,10 +53,29 @@ impl Inner {
     }
 }
 
+/// How much room a disk has, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// What may still be written.
+    pub free_bytes: u64,
+    /// All of it.
+    pub total_bytes: u64,
+    /// Without so much no session is started.
+    pub needed_bytes: u64,
+}
+
 /// What may still be written.
 pub(crate) fn free_bytes(folder: &Path) -> io::Result<u64> {
+    Ok(room(folder)?.free_bytes)
+}
+
+pub(crate) fn room(folder: &Path) -> io::Result<Room> {
     let of = rustix::fs::statvfs(folder)?;
-    Ok(of.f_bavail.saturating_mul(of.f_frsize))
+    Ok(Room {
+        free_bytes: of.f_bavail.saturating_mul(of.f_frsize),
+        total_bytes: of.f_blocks.saturating_mul(of.f_frsize),
+        needed_bytes: RESERVE_BYTES,
+    })
 }
 
 #[cfg(test)]

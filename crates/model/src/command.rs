@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::budget::{BudgetUse, dollars};
 use crate::event::{Checkpoint, Level, ModelCall, Problem, SendMode};
-use crate::hold::{Answer, DecisionRequest};
+use crate::hold::{Answer, Assignee, DecisionRequest};
 use crate::wire::Fact;
 use crate::{Actor, HoldId, Incarnation, MessageId, UnixMs, WorkerSeq};
 
@@ -19,6 +19,15 @@ pub enum Command {
         /// What they sent.
         request: DecisionRequest,
         /// Who.
+        by: Actor,
+    },
+    /// A person says whose an open hold is. That they may, and that the other may decide it, was asked before.
+    Assign {
+        /// Which.
+        hold: HoldId,
+        /// Whose it is from now on; None for nobody's in particular.
+        to: Option<Assignee>,
+        /// Who says so.
         by: Actor,
     },
     /// A person writes a message; it answers an open reply hold if there is one.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::budget::BudgetUse;
-use crate::hold::{Decision, Subject};
+use crate::hold::{Assignee, Decision, Subject};
 use crate::pricing::Tokens;
 use crate::{
     Actor, AgentDef, CallId, Digest, ExecutionId, GrantId, HoldId, HoldKind, Incarnation, MessageId, Rule,
@@ -131,6 +131,16 @@ pub enum EventBody {
         hold: HoldId,
         /// Who asks now.
         incarnation: Incarnation,
+    },
+    /// Said whose it is. Whoever may answer it may do so all the same.
+    HoldAssigned {
+        /// Which.
+        hold: HoldId,
+        /// Whose it is now; None for nobody's in particular.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<Assignee>,
+        /// Who says so.
+        by: Actor,
     },
     /// Decided.
     HoldAnswered {
@@ -313,6 +323,7 @@ impl EventBody {
             Self::ToolResult(_) => "tool_result",
             Self::HoldOpened { .. } => "hold_opened",
             Self::HoldReasked { .. } => "hold_reasked",
+            Self::HoldAssigned { .. } => "hold_assigned",
             Self::HoldAnswered { .. } => "hold_answered",
             Self::HoldExpired { .. } => "hold_expired",
             Self::ExpiryTold { .. } => "expiry_told",

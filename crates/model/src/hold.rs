@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::{Actor, DecisionId, Digest, GrantId, HoldId, Incarnation, Rule, UnixMs};
+use crate::{Actor, DecisionId, Digest, GrantId, HoldId, Incarnation, Rule, UnixMs, UserId};
 
 /// What kind of answer a hold needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -118,9 +118,21 @@ pub struct Hold {
     /// The incarnation whose session asks right now; None while no live session does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_by: Option<Incarnation>,
+    /// Whose it is, if somebody said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assigned: Option<Assignee>,
     /// Where it stands.
     #[serde(flatten)]
     pub state: HoldState,
+}
+
+/// The person whose a hold is, as the log keeps them readable. It says who is to look, not who may answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Assignee {
+    /// Who.
+    pub user: UserId,
+    /// How they were called then.
+    pub name: String,
 }
 
 /// Where a hold stands. Transitions are made by `Execution::evolve` alone.

@@ -84,6 +84,7 @@ mod tests {
             opened_at: 0,
             expires_at: None,
             asked_by: None,
+            assigned: None,
             state: HoldState::Open,
         })
     }

@@ -27,6 +27,7 @@ fn notice(occasion: Occasion) -> Notice {
         opened_at: NOW - 3_600_000,
         expires_at: Some(NOW + 3_600_000),
         asked_by: None,
+        assigned: None,
         state: HoldState::Open,
     };
     let execution = ExecutionId(Uuid::from_u128(3));

@@ -141,9 +141,14 @@ fn branch(
         }
     } else {
         query.push("FROM holds h ");
-        if open && filter.execution.is_none() && filter.owner.is_none() && matches!(mine, Mine::Any) {
-            // Left alone SQLite takes the index over states and sorts all that is open, on every look.
-            query.push("INDEXED BY holds_open_by_due");
+        if open && filter.execution.is_none() && filter.owner.is_none() {
+            match (mine, filter.assigned) {
+                // What is one person's is less than what one may see.
+                (_, Some(Some(_))) => drop(query.push("INDEXED BY holds_open_by_assigned")),
+                // Left alone SQLite takes the index over states and sorts all that is open, on every look.
+                (Mine::Any, _) => drop(query.push("INDEXED BY holds_open_by_due")),
+                _ => {}
+            }
         }
         query.push(WITH_EXECUTION).push(" WHERE 1");
         if let Mine::Owned(user) = mine {
@@ -161,6 +166,25 @@ fn branch(
     }
     if let Some(owner) = filter.owner {
         query.push(" AND h.owner_user = ").push_bind(owner.0);
+    }
+    if let Some(agent) = &filter.agent {
+        query.push(" AND h.agent = ").push_bind(agent.clone());
+    }
+    if let Some(kind) = filter.kind {
+        query.push(" AND h.kind = ").push_bind(kind.as_str());
+    }
+    match filter.assigned {
+        Some(Some(user)) => drop(query.push(" AND h.assigned = ").push_bind(user.0)),
+        Some(None) => drop(query.push(" AND h.assigned IS NULL")),
+        None => {}
+    }
+    if let Some(before) = filter.due_before {
+        query.push(" AND h.due_at < ").push_bind(before);
+    }
+    if let Some(snoozes) = filter.snoozes {
+        query.push(if snoozes.only { " AND EXISTS" } else { " AND NOT EXISTS" });
+        query.push(" (SELECT 1 FROM snoozes z WHERE z.hold = h.id AND z.user = ").push_bind(snoozes.user.0);
+        query.push(" AND z.until > ").push_bind(snoozes.now).push(")");
     }
     if let Some((at, id)) = after {
         query.push(if open { " AND (h.due_at, h.id) > (" } else { " AND (h.opened_at, h.id) < (" });
@@ -203,6 +227,34 @@ mod tests {
                 let steps = plan(&mut conn, &filter, after).await;
                 let sorts = steps.iter().any(|step| step.contains("TEMP B-TREE"));
                 assert!(!sorts, "{owner:?} {after:?}: {steps:?}");
+            }
+        }
+    }
+
+    /// Few of one kind among many of others are found in the index, and what is one person's by theirs.
+    #[tokio::test]
+    async fn no_filter_of_open_holds_looks_at_rows_that_it_leaves_out() {
+        let mut conn = SqliteConnection::connect("sqlite::memory:").await.expect("open");
+        sqlx::migrate!("./migrations").run_direct(None, &mut conn, false).await.expect("migrate");
+        let user = holdpoint_model::UserId(Uuid::nil());
+        let snoozes = Some(crate::Snoozes { user, now: 0, only: false });
+        let few = HoldFilter {
+            agent: Some("a".into()),
+            kind: Some(holdpoint_model::HoldKind::Tool),
+            due_before: Some(9),
+            snoozes,
+            ..HoldFilter::open()
+        };
+        let mine = (Some((user, Share::Answer)), "holds_open_by_owner");
+        for (only_for, index) in [(None, "holds_open_by_due"), mine] {
+            for (assigned, index) in
+                [(None, index), (Some(None), index), (Some(Some(user)), "holds_open_by_assigned")]
+            {
+                let filter = HoldFilter { only_for, assigned, ..few.clone() };
+                let steps = plan(&mut conn, &filter, Some((1, HoldId(Uuid::nil())))).await;
+                assert!(steps.iter().any(|step| step.contains(index)), "{index}: {steps:?}");
+                let sorts = steps.iter().filter(|step| step.contains("TEMP B-TREE")).count();
+                assert_eq!(sorts > 0, only_for.is_some(), "{steps:?}");
             }
         }
     }

@@ -295,6 +295,7 @@ async fn delete_rows(conn: &mut SqliteConnection, deletion: &mut Deletion) -> Re
     of("DELETE FROM idempotency WHERE execution = ?1").await?;
     of("DELETE FROM shares WHERE execution = ?1").await?;
     of("DELETE FROM uploads WHERE execution = ?1").await?;
+    of("DELETE FROM snoozes WHERE hold IN (SELECT id FROM holds WHERE execution = ?1)").await?;
     deletion.holds = of("DELETE FROM holds WHERE execution = ?1").await?;
     of("DELETE FROM aggregates WHERE execution = ?1").await?;
     of("DELETE FROM executions WHERE id = ?1").await?;

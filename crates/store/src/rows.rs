@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use holdpoint_model::hold::Decision;
 use holdpoint_model::{
-    Actor, Digest, Event, Execution, ExecutionId, Hold, Residency, Seq, Share, Status, UnixMs, UserId,
-    WorkerSeq,
+    Actor, Digest, Event, Execution, ExecutionId, Hold, HoldKind, Residency, Seq, Share, Status, UnixMs,
+    UserId, WorkerSeq,
 };
 use serde::Serialize;
+
+use crate::Snoozes;
 
 /// What makes two requests of one user the same request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,6 +191,16 @@ pub struct HoldFilter {
     pub owner: Option<UserId>,
     /// Only those of executions that this user owns, or is given at least this much of.
     pub only_for: Option<(UserId, Share)>,
+    /// Only those of this agent.
+    pub agent: Option<String>,
+    /// Only those of this kind.
+    pub kind: Option<HoldKind>,
+    /// Only those that are this user's, or nobody's in particular.
+    pub assigned: Option<Option<UserId>>,
+    /// Only those that expire before this.
+    pub due_before: Option<UnixMs>,
+    /// Without, or only, what somebody has snoozed.
+    pub snoozes: Option<Snoozes>,
 }
 
 impl HoldFilter {

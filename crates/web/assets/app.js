@@ -6,7 +6,9 @@ import { keepDrafts } from "./drafts.js";
 import { goOn } from "./endless.js";
 import { listenForKeys } from "./keys.js";
 import { followConversation } from "./live.js";
+import { keepWatch } from "./notices.js";
 import { followLists } from "./pulse.js";
+import { replay } from "./replay.js";
 import { sendInBackground } from "./send.js";
 import { uploadInBackground } from "./upload.js";
 
@@ -19,6 +21,8 @@ followConversation();
 followLists();
 goOn();
 tryTheApi();
+keepWatch();
+replay();
 
 // Words of one's own and a choice exclude each other where only one answer is taken.
 document.addEventListener("input", (event) => {

@@ -44,6 +44,46 @@ function unfold(part) {
   details.querySelector("textarea")?.focus();
 }
 
+// What belongs to the chosen hold in the inbox: the hold, and what is beside it.
+function item() {
+  return hold()?.closest(".inbox-item");
+}
+
+function beside(selector) {
+  item()?.querySelector(selector)?.click();
+}
+
+function snooze() {
+  const details = item()?.querySelector("details[data-part=snooze]");
+  if (!details) return;
+  details.open = true;
+  details.querySelector("button")?.focus();
+}
+
+const boxes = () => [...document.querySelectorAll("input[data-pick]")];
+
+// Selecting allows nothing: it may begin with the first one.
+function pick() {
+  const box = (item() ?? item())?.querySelector("input[data-pick]");
+  if (box) box.checked = !box.checked;
+}
+
+function pickAll() {
+  const all = boxes();
+  const every = all.every((box) => box.checked);
+  for (const box of all) box.checked = !every;
+}
+
+// Brings to the bar; a second key stroke there decides.
+function several(selector) {
+  const bar = document.getElementById("several");
+  if (!bar || !boxes().some((box) => box.checked)) return;
+  const target = bar.querySelector(selector);
+  const details = target?.closest("details");
+  if (details) details.open = true;
+  target?.focus();
+}
+
 function reply() {
   const area = chosen()?.querySelector("[data-reply]") ?? document.querySelector("[data-reply]");
   area?.focus();
@@ -56,6 +96,12 @@ const KEYS = {
   d: () => unfold("deny"),
   e: () => unfold("edit"),
   r: reply,
+  t: () => beside("button[data-action=take]"),
+  s: snooze,
+  x: pick,
+  X: pickAll,
+  A: () => several("button[data-action=allow-several]"),
+  D: () => several("textarea"),
   i: () => location.assign("/inbox"),
   c: () => location.assign("/executions"),
   n: () => location.assign("/"),
@@ -63,6 +109,11 @@ const KEYS = {
 };
 
 export function listenForKeys() {
+  const all = document.querySelector("button[data-action=pick-all]");
+  if (all) {
+    all.hidden = false;
+    all.addEventListener("click", () => boxes().forEach((box) => (box.checked = true)));
+  }
   document.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.form) {
       event.preventDefault();

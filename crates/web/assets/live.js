@@ -78,7 +78,8 @@ export function followConversation() {
   };
 
   const onPatch = (data) => {
-    if (data.html.includes('id="e-') || data.html.includes('id="t-')) clearDeltas();
+    // A whole block: what was written of it so far is in it.
+    if (['class="answer"', 'class="thinking"', 'id="t-'].some((mark) => data.html.includes(mark))) clearDeltas();
     patch(data.html);
     main.dataset.status = data.status;
     document.title = data.status === "awaiting" ? `● ${title}` : title;

@@ -4,6 +4,7 @@ import { olderThan, readOn } from "./endless.js";
 import { announce } from "./patch.js";
 
 const AGAIN_MS = 3_000;
+const FIGURES_MS = 10_000;
 
 // Keeps what is the same (and what somebody is writing in), adds what is new, takes away what went.
 function reconcile(old, fresh, kept = []) {
@@ -45,6 +46,7 @@ async function refresh() {
       if (more && !element.querySelector(":scope > #more")) element.append(more);
     } else if (element.innerHTML !== next.innerHTML) reconcileOrReplace(element, next);
   }
+  document.title = fresh.title;
   const after = document.querySelectorAll("#inbox [data-hold]").length;
   if (after > before) announce("Something new waits for you");
   tick();
@@ -57,7 +59,7 @@ function reconcileOrReplace(element, next) {
 
 export function followLists() {
   const page = document.body.dataset.page;
-  if (!["home", "list", "inbox", "conversation"].includes(page)) return;
+  if (!["home", "list", "inbox", "operations", "conversation"].includes(page)) return;
   let busy = false;
   let again = false;
   const update = async () => {
@@ -106,4 +108,6 @@ export function followLists() {
     if (event.persisted && !source) connect(false);
   });
   connect(true);
+  // Figures of the machine change without anything's happening.
+  if (page === "operations") setInterval(() => document.hidden || update(), FIGURES_MS);
 }

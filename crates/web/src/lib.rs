@@ -25,6 +25,7 @@ mod problem;
 mod routes;
 mod state;
 pub mod time;
+mod waiting;
 mod worker_link;
 
 use axum::{Router, middleware};
@@ -41,7 +42,7 @@ pub use openapi::document as openapi_document;
 pub use panel::INVITATION;
 pub use problem::Problem;
 use routes::{Routes, get};
-pub use state::WebState;
+pub use state::{Traffic, WebState};
 
 fn all() -> Routes {
     Routes::new()

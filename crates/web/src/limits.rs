@@ -53,6 +53,12 @@ pub const END_GRACE_MS: u64 = 5_000;
 /// Parts of a conversation shown at first; earlier ones are one click away.
 pub const TIMELINE_PARTS: usize = 400;
 
+/// Parts of a conversation that a step of its replay shows: a step is looked at for a moment.
+pub const REPLAY_PARTS: usize = 40;
+
+/// Events on a page of a conversation's log.
+pub const EVENTS_SHOWN: u32 = 100;
+
 /// A session of the panel ends this long after it was last renewed. Milliseconds.
 pub const SESSION_MS: i64 = 30 * 24 * 3600 * 1000;
 
@@ -126,6 +132,21 @@ pub const TOKEN_MS: i64 = 90 * 24 * 3600 * 1000;
 
 /// How long a link that lets somebody in can be used. Milliseconds.
 pub const LINK_MS: i64 = 24 * 3600 * 1000;
+
+/// A hold that ends within so much is nearly due: it is not hidden from anybody's inbox any more. Milliseconds.
+pub const NEARLY_DUE_MS: i64 = 3600 * 1000;
+
+/// How long a hold can be hidden from one's own inbox at most. Milliseconds.
+pub const MAX_SNOOZE_MS: i64 = 30 * 24 * 3600 * 1000;
+
+/// Holds that are looked at for something new, which a browser then tells.
+pub const NEWS: u32 = 20;
+
+/// Names that are offered to choose from.
+pub const NAMES: usize = 200;
+
+/// Files of one conversation on the page of all.
+pub const FILES_SHOWN: usize = 60;
 
 /// The longest name of a user or a token, in characters.
 pub const MAX_NAME_CHARS: usize = 60;

@@ -10,7 +10,11 @@ use std::{
 };
 
 use ammonia::{Builder, UrlRelative};
-use comrak::{Arena, Options, format_html, nodes::NodeValue, parse_document};
+use comrak::{
+    Arena, Options, format_commonmark, format_html,
+    nodes::{NodeLink, NodeValue},
+    parse_document,
+};
 use maud::{Markup, PreEscaped, html};
 
 /// Longer texts are shown as they are: laying out megabytes of Markdown helps nobody.
@@ -132,6 +136,64 @@ fn markdown(text: &str, hard_breaks: bool) -> Markup {
         return html! { pre.plain { (text) } };
     }
     PreEscaped(SANITISER.clean(&raw).to_string())
+}
+
+/// Markdown of others for a file that is opened somewhere else: no HTML, no address but of the web, no picture, and
+/// headings that stand below those of the file. `hard_breaks` as in [`render_typed`].
+#[must_use]
+pub fn portable(text: &str, hard_breaks: bool) -> String {
+    if text.len() > MAX_MARKDOWN_BYTES || looks_nested(text) {
+        return fenced(text, "");
+    }
+    let arena = Arena::new();
+    let mut options = options(hard_breaks);
+    options.render.prefer_fenced = true;
+    let root = parse_document(&arena, text, &options);
+    for node in root.descendants() {
+        let mut data = node.data.borrow_mut();
+        match &mut data.value {
+            NodeValue::Image(link) => data.value = NodeValue::Link(web_only(link.as_ref().clone())),
+            NodeValue::Link(link) => **link = *web_only(link.as_ref().clone()),
+            NodeValue::Heading(heading) => heading.level = (heading.level + 3).min(6),
+            NodeValue::HtmlBlock(block) => block.literal = escaped(&block.literal),
+            NodeValue::HtmlInline(html) => *html = escaped(html),
+            NodeValue::SoftBreak if hard_breaks => data.value = NodeValue::LineBreak,
+            _ => {}
+        }
+    }
+    let mut portable = String::new();
+    match format_commonmark(root, &options, &mut portable) {
+        Ok(()) => portable.trim_end().to_owned(),
+        Err(_) => fenced(text, ""),
+    }
+}
+
+fn web_only(mut link: NodeLink) -> Box<NodeLink> {
+    let scheme = link.url.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    if !matches!(scheme.as_str(), "http" | "https" | "mailto") {
+        link.url.clear();
+    }
+    Box::new(link)
+}
+
+fn escaped(html: &str) -> String {
+    html.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// A text as a block of code that it cannot end by itself.
+#[must_use]
+pub fn fenced(text: &str, language: &str) -> String {
+    let fence = "`".repeat((longest_run(text, '`') + 1).max(3));
+    format!("{fence}{language}\n{}\n{fence}", text.trim_end_matches('\n'))
+}
+
+/// The most of a character that stand one after another.
+pub(crate) fn longest_run(text: &str, of: char) -> usize {
+    let (longest, _) = text.chars().fold((0, 0), |(longest, run): (usize, usize), c| {
+        let run = if c == of { run + 1 } else { 0 };
+        (longest.max(run), run)
+    });
+    longest
 }
 
 /// Whether some line opens more nested blocks than a reader could follow; parsers of nested blocks

@@ -15,6 +15,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{auth::Throttle, limits};
 
+/// How many model calls there are right now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// They wait in the line upstream.
+    pub waiting: usize,
+    /// They are under way.
+    pub under_way: usize,
+}
+
 /// What the router is made of. Cheap to clone.
 #[derive(Clone)]
 pub struct WebState {
@@ -28,6 +37,7 @@ pub struct WebState {
     pub closing: CancellationToken,
     /// Wall-clock milliseconds.
     pub now: fn() -> UnixMs,
+    pub(crate) traffic: Option<Arc<dyn Fn() -> Traffic + Send + Sync>>,
     pub(crate) proxies: Arc<[IpNet]>,
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) hashing: Arc<Semaphore>,
@@ -49,6 +59,7 @@ impl WebState {
             version: env!("CARGO_PKG_VERSION").into(),
             closing: CancellationToken::new(),
             now: system_now,
+            traffic: None,
             proxies: Arc::from([]),
             throttle: Arc::default(),
             hashing: Arc::new(Semaphore::new(limits::HASHES_AT_ONCE)),
@@ -59,6 +70,13 @@ impl WebState {
     #[must_use]
     pub fn closing(mut self, closing: CancellationToken) -> Self {
         self.closing = closing;
+        self
+    }
+
+    /// Where operators see how many model calls there are: whoever stands upstream is asked.
+    #[must_use]
+    pub fn traffic(mut self, traffic: impl Fn() -> Traffic + Send + Sync + 'static) -> Self {
+        self.traffic = Some(Arc::new(traffic));
         self
     }
 

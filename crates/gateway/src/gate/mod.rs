@@ -53,6 +53,12 @@ impl Drop for Pass {
 }
 
 impl Gate {
+    /// Calls that wait, and calls that were let through and are under way.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let inner = self.lock();
+        (inner.queue.waiting(), inner.queue.under_way())
+    }
+
     pub(crate) fn new(rates: Rates) -> Self {
         let inner = Inner { queue: Queue::new(rates), told: HashMap::new() };
         Self { rates, inner: Arc::new(Mutex::new(inner)) }

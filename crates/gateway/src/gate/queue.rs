@@ -129,6 +129,11 @@ impl Queue {
     pub(super) fn waiting(&self) -> usize {
         self.waiting.iter().map(|(_, line)| line.len()).sum()
     }
+
+    /// How many were let go, and have not left.
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
 }
 
 #[cfg(test)]

@@ -57,6 +57,12 @@ impl Gateway {
         Self { gate: Gate::new(rates), ..self }
     }
 
+    /// Calls that wait in the line upstream, and calls that were let through and have not ended.
+    #[must_use]
+    pub fn line(&self) -> (usize, usize) {
+        self.gate.counts()
+    }
+
     /// Calls that have not ended yet, those without a listener included.
     #[must_use]
     pub fn calls_in_flight(&self) -> usize {

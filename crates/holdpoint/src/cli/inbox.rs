@@ -22,6 +22,9 @@ pub struct InboxArgs {
     /// Of this conversation alone
     #[arg(long, value_name = "ID")]
     pub execution: Option<String>,
+    /// Those that are assigned to you alone
+    #[arg(long)]
+    pub mine: bool,
 }
 
 /// Carries it out.
@@ -45,7 +48,8 @@ pub(super) async fn run(args: InboxArgs, context: &Context) -> anyhow::Result<()
         Some(typed) => format!("&execution={}", ids::execution(&api, typed).await?),
         None => String::new(),
     };
-    let page = api.get(&format!("/v1/holds?status=open&limit=200{only}")).await?;
+    let mine = if args.mine { "&assigned=me" } else { "" };
+    let page = api.get(&format!("/v1/holds?status=open&limit=200{only}{mine}")).await?;
     if context.json {
         return term::json(&page);
     }
@@ -54,13 +58,14 @@ pub(super) async fn run(args: InboxArgs, context: &Context) -> anyhow::Result<()
         return Ok(term::line("Nothing waits for you.")?);
     }
     let now = time::now();
-    let mut table = Table::new(&["hold", "kind", "asks", "conversation", "since", "expires"]);
+    let mut table = Table::new(&["hold", "kind", "asks", "conversation", "with", "since", "expires"]);
     for hold in &list {
         table.row([
             short(&hold.id).to_owned(),
             hold.kind.map_or("", |kind| kind.as_str()).to_owned(),
             holds::summary(hold, 60),
             one_line(&hold.title, 30),
+            hold.assigned_to.as_ref().map_or_else(String::new, |to| one_line(&to.name, 20)),
             time::ago(hold.opened_at, now),
             time::until(hold.expires_at, now),
         ]);

@@ -1,7 +1,10 @@
 //! What the API answers, as far as the terminal shows it. What is missing is empty: an older or
 //! newer control plane is still of use.
 
-use holdpoint_model::{EventBody, HoldKind, Incarnation, Seq, UnixMs, hold::Question};
+use holdpoint_model::{
+    EventBody, HoldKind, Incarnation, Seq, UnixMs,
+    hold::{Assignee, Question},
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
@@ -55,6 +58,8 @@ pub struct HoldItem {
     /// When it expires.
     #[serde(deserialize_with = "time")]
     pub expires_at: Option<UnixMs>,
+    /// Whose it is, if somebody said so.
+    pub assigned_to: Option<Assignee>,
     /// What is asked.
     pub subject: SubjectItem,
 }

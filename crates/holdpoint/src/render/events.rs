@@ -195,6 +195,10 @@ impl Transcript {
                 };
                 self.opened(item)
             }
+            EventBody::HoldAssigned { to, by, .. } => {
+                let whose = to.as_ref().map_or_else(|| "nobody's".into(), |to| one_line(&to.name, 60));
+                paint.dim(&format!("  ({}: this is {whose} to answer)", one_line(&by.name, 60)))
+            }
             EventBody::HoldAnswered { hold, decision } => {
                 let was = self.closed(hold);
                 decided(decision, was.as_ref(), paint)

@@ -26,7 +26,7 @@ use holdpoint_engine::{Engine, ProcessEngine, WorkerId};
 use holdpoint_gateway::Gateway;
 use holdpoint_model::{UnixMs, container, image};
 use holdpoint_store::{Hint, Store, StoreOptions};
-use holdpoint_web::{OverTls, WebState};
+use holdpoint_web::{OverTls, Traffic, WebState};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::{
     net::TcpListener,
@@ -140,7 +140,11 @@ pub async fn run(plan: Plan, stop: CancellationToken, ready: impl FnOnce(&Runnin
         (None, None) => url.clone(),
     };
     let gateway_routes = Router::new().nest(GATEWAY_PATH, holdpoint_gateway::router(gateway.clone()));
-    let web = WebState::new(control.clone(), &public).closing(closing.clone());
+    let line = gateway.clone();
+    let web = WebState::new(control.clone(), &public).closing(closing.clone()).traffic(move || {
+        let (waiting, under_way) = line.line();
+        Traffic { waiting, under_way }
+    });
     let web = holdpoint_web::router(web.proxies(plan.config.server.trusted_proxies.clone()));
     // Sessions are on this machine: the gateway is not reached from elsewhere.
     let over_tls = web.clone().layer(Extension(OverTls));

@@ -2,7 +2,7 @@
 
 use crate::command::{Command, DecideCtx, Gone, Refusal};
 use crate::event::{Created, Event, EventBody, Grant, Level, Message, Problem, SendMode};
-use crate::hold::{Answer, Decision, DecisionRequest, Scope, Subject};
+use crate::hold::{Answer, Assignee, Decision, DecisionRequest, Scope, Subject};
 use crate::{
     Actor, BudgetUse, DecisionId, Digest, Execution, GrantId, Hold, HoldId, HoldKind, HoldState, Incarnation,
     MessageId, UnixMs,
@@ -39,6 +39,7 @@ impl Execution {
     pub fn decide(&self, command: Command, ctx: &mut DecideCtx<'_>) -> Decided {
         match command {
             Command::Decide { hold, request, by } => self.decide_hold(hold, &request, by, ctx),
+            Command::Assign { hold, to, by } => self.assign(hold, to, by, ctx.now),
             Command::Message { text, files, mode, by } => self.message(text, files, mode, by, ctx),
             Command::Interrupt { by } => {
                 self.still_going()?;
@@ -200,6 +201,19 @@ impl Execution {
             events.extend(self.cover_by_grant(&grant, id, ctx));
         }
         Ok(events)
+    }
+
+    fn assign(&self, id: HoldId, to: Option<Assignee>, by: Actor, now: UnixMs) -> Decided {
+        let hold = self.holds.get(&id).ok_or(Refusal::UnknownHold)?;
+        if let Some(refusal) = already_settled(hold, now) {
+            return Err(refusal);
+        }
+        self.still_going()?;
+        let user = |assigned: &Option<Assignee>| assigned.as_ref().map(|assigned| assigned.user);
+        if user(&to) == user(&hold.assigned) {
+            return Ok(Vec::new());
+        }
+        Ok(vec![EventBody::HoldAssigned { hold: id, to, by }])
     }
 
     /// Other asks that are open already and that a new grant covers.

@@ -81,8 +81,9 @@ impl Execution {
     /// Folds one more event in.
     pub fn evolve(&mut self, event: &Event) {
         self.seq = event.seq;
-        // A checkpoint is no sign of life: it neither keeps a worker warm nor makes a list jump.
-        if !matches!(event.body, EventBody::CheckpointTaken(_)) {
+        // Neither a checkpoint nor whose a hold is is a sign of life: it neither keeps a worker warm nor makes a
+        // list jump.
+        if !matches!(event.body, EventBody::CheckpointTaken(_) | EventBody::HoldAssigned { .. }) {
             self.updated_at = event.at;
         }
         if let Some(worker_seq) = event.worker_seq
@@ -245,6 +246,7 @@ impl Execution {
                     opened_at: at,
                     expires_at: *expires_at,
                     asked_by: *asked_by,
+                    assigned: None,
                     state: HoldState::Open,
                 },
             );
@@ -269,6 +271,9 @@ impl Execution {
             if let EventBody::HoldReasked { incarnation, .. } = body {
                 hold.asked_by = Some(*incarnation);
             }
+            if let EventBody::HoldAssigned { to, .. } = body {
+                hold.assigned.clone_from(to);
+            }
         }
     }
 
@@ -284,6 +289,7 @@ impl Execution {
                     other => other,
                 },
             ),
+            EventBody::HoldAssigned { hold, .. } => (*hold, state_of(hold)?),
             EventBody::HoldAnswered { hold, decision } => {
                 (*hold, HoldState::Answered { decision: decision.clone() })
             }

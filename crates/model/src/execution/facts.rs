@@ -140,6 +140,7 @@ impl Execution {
             opened_at: ctx.now,
             expires_at: self.expiry(ctx),
             asked_by: Some(incarnation),
+            assigned: None,
             state: HoldState::Open,
             subject,
         };

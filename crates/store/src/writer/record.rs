@@ -148,10 +148,11 @@ impl Record {
         for change in self.holds.values() {
             let hold = &change.hold;
             sqlx::query(
-                "INSERT INTO holds (id, execution, owner_user, state, opened_at, due_at, settled_at, hold, decision)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                "INSERT INTO holds (id, execution, owner_user, state, opened_at, due_at, settled_at, hold, decision,
+                    assigned, kind, agent)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
                  ON CONFLICT (id) DO UPDATE SET
-                    state = ?4, due_at = ?6, settled_at = ?7, hold = ?8, decision = ?9",
+                    state = ?4, due_at = ?6, settled_at = ?7, hold = ?8, decision = ?9, assigned = ?10",
             )
             .bind(hold.id.0)
             .bind(execution.id.0)
@@ -162,6 +163,9 @@ impl Record {
             .bind(change.settled_at)
             .bind(to_json(hold)?)
             .bind(change.decision.as_ref().map(to_json).transpose()?)
+            .bind(hold.assigned.as_ref().map(|assigned| assigned.user.0))
+            .bind(hold.kind.as_str())
+            .bind(&execution.agent)
             .execute(&mut *conn)
             .await?;
         }

@@ -12,6 +12,7 @@ mod disk;
 mod facts;
 mod figures;
 mod idempotency;
+mod inbox;
 mod lists;
 mod log;
 mod messages;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use holdpoint_model::{Execution, ExecutionId, HoldId, Status, UnixMs, UserId};
+use holdpoint_model::{Execution, ExecutionId, HoldId, HoldState, Status, UnixMs, UserId};
 use holdpoint_store::{
     Counts, ExecutionRow, Figures, FiguresFilter, HoldFilter, HoldPhase, HoldRow, ListFilter, Store,
     StoredCall,
@@ -48,6 +48,7 @@ pub(crate) struct Picture {
     by_status: BTreeMap<&'static str, Vec<ExecutionId>>,
     holds: Vec<HoldRow>,
     by_phase: BTreeMap<&'static str, Vec<HoldId>>,
+    nobodys: Vec<HoldId>,
     due: Vec<(ExecutionId, HoldId)>,
     attention: Vec<ExecutionId>,
     counts: Counts,
@@ -65,6 +66,7 @@ impl Picture {
             by_status: BTreeMap::new(),
             holds: store.holds(&HoldFilter::default(), u32::MAX).await.expect("holds"),
             by_phase: BTreeMap::new(),
+            nobodys: Vec::new(),
             due: store.due_holds(FAR, u32::MAX).await.expect("due holds"),
             attention: store.needing_attention().await.expect("attention"),
             counts: store.counts().await.expect("counts"),
@@ -89,6 +91,9 @@ impl Picture {
             let rows = store.holds(&filter, u32::MAX).await.expect("holds");
             picture.by_phase.insert(phase.as_str(), rows.iter().map(|row| row.hold.id).collect());
         }
+        let filter = HoldFilter { assigned: Some(None), ..HoldFilter::open() };
+        let rows = store.holds(&filter, u32::MAX).await.expect("holds");
+        picture.nobodys = rows.iter().map(|row| row.hold.id).collect();
         for id in picture.list.iter().map(|row| row.id) {
             picture.executions.insert(id, known(store, id).await);
             picture.turn_calls.insert(id, store.turn_calls(id).await.expect("calls"));
@@ -105,6 +110,7 @@ impl Picture {
         assert_eq!(self.by_status, other.by_status, "the list by status differs {when}");
         assert_eq!(self.holds, other.holds, "the holds differ {when}");
         assert_eq!(self.by_phase, other.by_phase, "the holds by state differ {when}");
+        assert_eq!(self.nobodys, other.nobodys, "the holds that are nobody's differ {when}");
         assert_eq!(self.due, other.due, "the due holds differ {when}");
         assert_eq!(self.attention, other.attention, "what needs attention differs {when}");
         assert_eq!(self.counts, other.counts, "the counts differ {when}");
@@ -138,6 +144,9 @@ impl Picture {
                 !self.executions[&row.execution].holds.contains_key(&row.hold.id),
                 "settled and yet not: {row:?}"
             );
+        }
+        for row in self.holds.iter().filter(|row| row.hold.state == HoldState::Open) {
+            assert_eq!(self.nobodys.contains(&row.hold.id), row.hold.assigned.is_none(), "{row:?}");
         }
         let open = self.by_phase["open"].len();
         assert_eq!((self.counts.open_holds as usize, self.due.len()), (open, open), "open holds");

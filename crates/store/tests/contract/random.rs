@@ -21,6 +21,7 @@ use crate::support::*;
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Decide { hold: usize, how: u8 },
+    Assign { hold: usize, to: Option<bool> },
     Message { steer: bool },
     End { how: u8 },
     Gone { how: u8 },
@@ -67,6 +68,7 @@ fn fact() -> impl Strategy<Value = FactStep> {
 pub(crate) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0..12_usize, 0..6_u8).prop_map(|(hold, how)| Step::Decide { hold, how }),
+        3 => (0..12_usize, any::<Option<bool>>()).prop_map(|(hold, to)| Step::Assign { hold, to }),
         3 => any::<bool>().prop_map(|steer| Step::Message { steer }),
         1 => (0..8_u8).prop_map(|how| Step::End { how }),
         3 => (0..4_u8).prop_map(|how| Step::Gone { how }),
@@ -105,6 +107,10 @@ pub(crate) async fn take(store: &Store, id: ExecutionId, step: &Step) {
         Step::Decide { hold, how } => {
             pick(&holds, *hold).map(|hold| Command::Decide { hold, request: request(*how), by })
         }
+        Step::Assign { hold, to } => pick(&holds, *hold).map(|hold| {
+            let to = to.map(|ada| assignee(if ada { "ada" } else { "grace" }));
+            Command::Assign { hold, to, by }
+        }),
         Step::Message { steer } => Some(Command::Message {
             text: "more".into(),
             files: vec![],

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use holdpoint_model::event::{AssistantBlock, Block, Created, Level, ToolResult, TurnResult};
+use holdpoint_model::hold::Assignee;
 use holdpoint_model::wire::{Fact, NumberedFact};
 use holdpoint_model::{
     Actor, AgentDef, Budgets, Channel, Command, DecisionRequest, Event, Execution, ExecutionId, HoldId,
@@ -88,6 +89,10 @@ pub(crate) fn fresh() -> Uuid {
 pub(crate) fn person(name: &str) -> Actor {
     let id = name.bytes().fold(7_u128, |sum, byte| sum * 31 + u128::from(byte));
     Actor { user: Some(UserId(Uuid::from_u128(id))), name: name.into(), channel: Channel::Browser }
+}
+
+pub(crate) fn assignee(name: &str) -> Assignee {
+    Assignee { user: person(name).user.expect("a person"), name: name.into() }
 }
 
 pub(crate) fn created(title: &str, owner: &str) -> Created {

@@ -5,8 +5,8 @@
 //! `next` of the one before it leaves out and repeats nothing that stayed in the list.
 
 use axum::{Json, extract::State};
-use holdpoint_model::{HoldId, Share, UnixMs};
-use holdpoint_store::{HoldFilter, HoldPhase, HoldRow};
+use holdpoint_model::{HoldId, HumanDuration, Share, UnixMs, UserId};
+use holdpoint_store::{HoldFilter, HoldPhase, HoldRow, Snoozes};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -18,6 +18,7 @@ use crate::{
     openapi::{Doc, Group},
     problem::Problem,
     state::WebState,
+    waiting,
 };
 
 pub(super) const HOLDS: Doc = Doc::new(Group::Holds, "listHolds", "List what waits for people")
@@ -31,6 +32,16 @@ pub(super) struct Params {
     status: Option<String>,
     /// Only those of this conversation.
     execution: Option<String>,
+    /// Only those of this agent's conversations.
+    agent: Option<String>,
+    /// `tool`, `question`, `plan` or `reply`.
+    kind: Option<String>,
+    /// `me`, `nobody`, or the id of a user.
+    assigned: Option<String>,
+    /// Those that expire within so much, as in `4h`.
+    due_within: Option<HumanDuration>,
+    /// Of what the caller has snoozed: `with` it (where absent), `without` it, or `only` that.
+    snoozed: Option<String>,
     /// The `next` of the page before.
     cursor: Option<String>,
     /// How many, at most 200.
@@ -47,11 +58,22 @@ pub(super) async fn holds(
         .execution
         .map(|id| id.parse().map_err(|_| Problem::invalid(format!("{id:?} is not the id of an execution"))))
         .transpose()?;
+    let now = state.now();
+    let within = |time: HumanDuration| now.saturating_add(UnixMs::try_from(time.0).unwrap_or(UnixMs::MAX));
     let filter = HoldFilter {
         phase: phase(params.status.as_deref().unwrap_or("open")).map_err(Problem::invalid)?,
         execution,
         owner: None,
         only_for: caller.sees_only().map(|user| (user, Share::Look)),
+        agent: params.agent,
+        kind: params.kind.as_deref().map(waiting::kind).transpose().map_err(Problem::invalid)?,
+        assigned: params
+            .assigned
+            .map(|whose| assigned(&whose, &caller))
+            .transpose()
+            .map_err(Problem::invalid)?,
+        due_before: params.due_within.map(within),
+        snoozes: snoozes(params.snoozed.as_deref(), &caller, now).map_err(Problem::invalid)?,
     };
     let limit = params.limit.unwrap_or(limits::DEFAULT_PAGE).clamp(1, limits::MAX_PAGE);
     let (rows, next) = hold_page(&state, &filter, params.cursor.as_deref(), limit).await?;
@@ -72,6 +94,27 @@ pub(crate) async fn hold_page(
     rows.truncate(limit as usize);
     let last = rows.last().filter(|_| more).map(|row| filter.place_of(row));
     Ok((rows, last.map(|(at, id)| format!("{at}.{id}"))))
+}
+
+fn assigned(whose: &str, caller: &Caller) -> Result<Option<UserId>, String> {
+    match whose {
+        "me" => Ok(Some(caller.user)),
+        "nobody" => Ok(None),
+        id => id
+            .parse()
+            .map(Some)
+            .map_err(|_| format!("`assigned` is {id:?}: one of me, nobody, or the id of a user")),
+    }
+}
+
+fn snoozes(which: Option<&str>, caller: &Caller, now: UnixMs) -> Result<Option<Snoozes>, String> {
+    let of = |only| Some(Snoozes { user: caller.user, now, only });
+    match which {
+        None | Some("with") => Ok(None),
+        Some("without") => Ok(of(false)),
+        Some("only") => Ok(of(true)),
+        Some(other) => Err(format!("`snoozed` is {other:?}: one of with, without, only")),
+    }
 }
 
 /// Parses a cursor.

@@ -3,6 +3,7 @@
 mod account;
 mod agents;
 mod analytics;
+mod assign;
 mod audit;
 mod calls;
 mod changes;
@@ -25,6 +26,7 @@ mod messages;
 mod retention;
 mod schema;
 mod shares;
+mod snooze;
 mod start;
 mod status;
 mod tokens;
@@ -96,7 +98,9 @@ pub(crate) fn routes() -> Routes {
         .route("/v1/workers", get(workers::workers, &workers::WORKERS))
         .route("/v1/holds", get(holds::holds, &holds::HOLDS))
         .route("/v1/holds/{id}", get(hold::hold, &hold::HOLD))
+        .route("/v1/holds/{id}/assign", post(assign::assign, &assign::ASSIGN))
         .route("/v1/holds/{id}/decision", post(decision::decision, &decision::DECISION))
+        .route("/v1/holds/{id}/snooze", post(snooze::snooze, &snooze::SNOOZE))
         .route(
             "/v1/retention",
             get(retention::due, &retention::DUE).and(post(retention::delete, &retention::DELETE)),

@@ -8,7 +8,7 @@ use holdpoint_model::{
     Residency, Rule, Seq, Status,
     event::{Grant, Problem as Failure, TurnResult},
     execution::Outcome,
-    hold::{Decision, Question, Subject},
+    hold::{Assignee, Decision, Question, Subject},
 };
 use holdpoint_store::{ExecutionRow, HoldRow};
 use schemars::JsonSchema;
@@ -128,6 +128,8 @@ pub(crate) struct HoldView {
     url: String,
     opened_at: At,
     expires_at: Option<At>,
+    /// Whose it is, if somebody said so; everybody who may answer it still may.
+    assigned_to: Option<Assignee>,
     subject: SubjectView,
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<DecisionView>,
@@ -391,6 +393,7 @@ fn hold_view(
         url: format!("{}#h-{}", execution_url(state, execution), hold.id),
         opened_at: At(hold.opened_at),
         expires_at: hold.expires_at.map(At),
+        assigned_to: hold.assigned.clone(),
         subject: subject_view(&hold.subject, hold.questions()),
         decision: decision.map(decision_view),
     }

@@ -114,10 +114,20 @@ pub(crate) async fn standing(
     id: ExecutionId,
     owner: &Actor,
 ) -> Result<Standing, Problem> {
-    if owner.user == Some(caller.user) {
+    standing_of(state, caller.user, id, owner).await
+}
+
+/// The same for somebody else.
+pub(crate) async fn standing_of(
+    state: &WebState,
+    user: UserId,
+    id: ExecutionId,
+    owner: &Actor,
+) -> Result<Standing, Problem> {
+    if owner.user == Some(user) {
         return Ok(Standing::Owner);
     }
-    let share = state.store().share(id, caller.user).await?;
+    let share = state.store().share(id, user).await?;
     Ok(share.map_or(Standing::Stranger, Standing::Shared))
 }
 

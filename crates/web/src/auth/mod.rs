@@ -11,7 +11,7 @@ mod sign_in;
 mod throttle;
 mod via;
 
-pub(crate) use access::{Act, execution, execution_as, hold};
+pub(crate) use access::{Act, execution, execution_as, hold, standing_of};
 pub(crate) use caller::{Caller, Visitor, bearer};
 pub(crate) use origin::check_origin;
 pub use password::password_hash;

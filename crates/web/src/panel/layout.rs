@@ -27,7 +27,7 @@ impl Page<'_> {
                     meta charset="utf-8";
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="color-scheme" content="light dark";
-                    title { (self.title) " · Holdpoint" }
+                    title { @if let Some(open) = self.waiting() { "(" (open) ") " } (self.title) " · Holdpoint" }
                     link rel="icon" type="image/svg+xml" href=(assets::url("icon.svg"));
                     link rel="stylesheet" href=(assets::url("app.css"));
                     script type="module" src=(assets::url("app.js")) {}
@@ -42,6 +42,12 @@ impl Page<'_> {
             }
         };
         Html(document.into_string()).into_response()
+    }
+
+    /// How many holds wait, in the title of pages that keep it fresh.
+    fn waiting(&self) -> Option<usize> {
+        self.open_holds
+            .filter(|open| *open > 0 && matches!(self.name, "inbox" | "list" | "home" | "operations"))
     }
 
     fn header(&self) -> Markup {
@@ -65,6 +71,10 @@ impl Page<'_> {
                         div.menu {
                             p { "Signed in as " strong { (caller.name) } ", " (caller.role) }
                             a href="/account" aria-current=[here("account")] { "Your account" }
+                            a href="/files" aria-current=[here("files")] { "Files" }
+                            @if caller.is_operator() {
+                                a href="/operations" aria-current=[here("operations")] { "Operations" }
+                            }
                             @if caller.role.may_administer() {
                                 a href="/people" aria-current=[here("people")] { "People" }
                             }
@@ -107,6 +117,9 @@ fn help() -> Markup {
         ("d", "deny or send back, with a reason"),
         ("e", "edit, then allow"),
         ("r", "write a reply"),
+        ("t / s", "take the chosen hold / snooze it"),
+        ("x / X", "select the chosen hold / all"),
+        ("A / D", "allow / deny what is selected"),
         ("Ctrl + Enter", "send what is being written"),
         ("i / c / n", "inbox / timeline / new"),
         ("?", "this list"),

@@ -12,16 +12,21 @@
 //!
 //! | where | what |
 //! | --- | --- |
-//! | `body[data-page]` | `login`, `welcome`, `home`, `start`, `list`, `analytics`, `inbox`, `conversation`, `fork`, `session`, `share`, `account`, `people`, `user`, `audit`, `api`, `error` |
+//! | `body[data-page]` | `login`, `welcome`, `home`, `start`, `list`, `analytics`, `inbox`, `several`, `conversation`, `events`, `replay`, `fork`, `session`, `share`, `files`, `operations`, `account`, `people`, `user`, `audit`, `api`, `error` |
 //! | sign-in | `form#login` with `name`, `password`; `form#welcome` with `name`, `password`, `again` |
 //! | start | `a[data-agent=NAME]`; `form#start` with the form's fields, and `files` where none of them is for files; `button[data-action=start|start-as]`, `a[data-action=cancel]` |
 //! | | `#field-NAME-error` says what is wrong with a field; `[data-upload=NAME] li[data-uploaded=UUID]` is a file that is uploaded for one |
 //! | list | `[data-execution=UUID][data-status=…]`; `#list #more a[rel=next]` where there are older ones; `#empty` where there are none |
 //! | analytics | `form#span` with `days`, or `from` and `to`, and `rehearsals`; `section[data-of=runs|errors|waits-by-kind|waits-by-person|agents|people]` with `svg[role=img]`, `details table`, `a[data-csv]` |
-//! | inbox | the holds below; `#empty` where there are none; `#more a[rel=next]` where there are more |
+//! | inbox | the holds below; `#empty` where there are none; `#more a[rel=next]` where there are more; `form#inbox-filters` with `whose`, `kind`, `agent`, `due`, `show`; `button#notices` |
+//! | | beside a hold: `[data-whose=UUID]`, `button[data-action=take|give-back|assign|snooze-1h|snooze-4h|snooze-1d|snooze-3d|snooze-nearly-due|wake]`, `details[data-part=assign] input[name=to]`, `details[data-part=snooze]` |
+//! | several | `input[data-pick]`; `form#several` with `message`; `button[data-action=allow-several|deny-several|pick-all|pick-none]`; its page has `[data-decided=UUID][data-outcome=done|refused]` |
 //! | conversation | `main[data-execution=UUID][data-status=…][data-connection=live|reconnecting|ended|off]` |
 //! | | `#facts`, `#cost`, `#tokens`, `#queue`, `#rehearsal`, `#activity`, `#files a[data-file=PATH]`, `#outcome[data-outcome=finished|error|cancelled]` |
 //! | | `button[data-action=interrupt|finish|cancel]`; the last is in `details[data-part=cancel]` |
+//! | | `a.permalink[href]`; the part of an event is `#e-SEQ`, `?at=SEQ` shows it however long ago it was |
+//! | events | `[data-event=KIND]#e-SEQ`; `a[rel=prev|next]` |
+//! | replay | `#controls [data-action=first|back|play|on|last]`, `#where`, `#rounds` as below |
 //! | session | operators: `#session [data-fact=engine|memory]`, `[data-log=worker|cli|container]`; `details[data-part=exec]` around `form#exec` with `command`; `button[data-action=exec]`; its page has `#ran` with `.output` and `[data-end]` |
 //! | rounds | `#rounds` with `.message[data-state=queued|sent|delivered]`, `.answer`, `.thinking`, `.tool[data-tool=NAME][data-call=ID][data-tool-state=…]`, `.note` |
 //! | a tool's parts | `.args`, `.output`, `.diff .add`, `.diff .del` |
@@ -29,6 +34,8 @@
 //! | hold | `[data-hold=UUID][data-kind=reply|tool|question|plan][data-state=open|answered|…]`; a reply hold of the conversation page is `#composer-state` |
 //! | in a hold | `button[data-action=allow|allow-conversation|allow-edited|deny|answer|reply]`; `details[data-part=edit] textarea[name=edited]`; `details[data-part=deny] textarea[name=message]`; questions `input[name=qN]`, `input[name=qN-other]`, `textarea[name=nN]` |
 //! | | `[role=alert]` says why an answer was not taken; `.decision` who decided and how |
+//! | files | `[data-execution=UUID] a[data-file=PATH]`; `#uploads [data-upload-id=UUID]`; `a[rel=next]` looks further back |
+//! | operations | operators: `[data-figure=sessions|holds|calls|disk]`, `[data-worker=UUID]`, `[data-status-count=STATUS]`, `[data-fact=engine|due]` |
 //! | sharing | `form#share` with `name`, `share`; `[data-shared=UUID]`; `button[data-action=unshare]` |
 //! | people | `form#new-user` with `name`, `role`; `[data-user=UUID][data-active]`; `form#change` with `name`, `role`; `button[data-action=deactivate|activate|invite]`; `#secret` holds what is shown once |
 //! | account | `form#password` with `old`, `password`, `again`; `form#new-token` with `name`, `scope`, `expires`; `[data-token=UUID]`, `[data-session=UUID]`; `button[data-action=revoke|end|end-all]` |
@@ -40,12 +47,14 @@ mod analytics;
 mod api;
 mod conversation;
 mod decision;
+mod files;
 pub(crate) mod form;
 mod home;
 mod inbox;
 mod layout;
 mod list;
 pub(crate) mod login;
+mod operations;
 mod parts;
 mod people;
 mod pulse;
@@ -80,6 +89,11 @@ pub(crate) fn routes() -> Routes {
         .route("/analytics", get(analytics::page))
         .route("/analytics/{of}", get(analytics::csv))
         .route("/api", get(api::page))
+        .route("/inbox/decide", post(inbox::decide_several))
+        .route("/inbox/waiting", get(inbox::waiting))
+        .route("/files", get(files::page))
+        .route("/uploads/{id}/remove", post(files::remove))
+        .route("/operations", get(operations::page))
         .route("/pulse", get(pulse::pulse))
         .route("/executions/{id}", get(conversation::page))
         .route("/executions/{id}/live", get(conversation::live))
@@ -88,6 +102,10 @@ pub(crate) fn routes() -> Routes {
         .route("/executions/{id}/finish", post(conversation::finish))
         .route("/executions/{id}/cancel", post(conversation::cancel))
         .route("/executions/{id}/fork", get(conversation::fork_page).post(conversation::fork))
+        .route("/executions/{id}/events", get(conversation::events_page))
+        .route("/executions/{id}/export.md", get(conversation::as_markdown))
+        .route("/executions/{id}/export.html", get(conversation::as_html))
+        .route("/executions/{id}/replay", get(conversation::replay_page))
         .route("/executions/{id}/session", get(conversation::session_page).post(conversation::exec))
         .route("/executions/{id}/share", get(conversation::share_page).post(conversation::share))
         .route("/account", get(people::own))
@@ -101,6 +119,8 @@ pub(crate) fn routes() -> Routes {
         .route("/people/{id}/sessions/end", post(people::end_sessions))
         .route("/holds/{id}", get(decision::find))
         .route("/holds/{id}/decision", post(decision::decide))
+        .route("/holds/{id}/assign", post(inbox::assign))
+        .route("/holds/{id}/snooze", post(inbox::snooze))
         // The form extractor counts bytes itself, and says so better.
         .around(|router| router.layer(DefaultBodyLimit::disable()))
 }

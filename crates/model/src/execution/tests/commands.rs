@@ -326,3 +326,38 @@ fn what_was_released_must_be_repeatable_not_what_was_asked() {
         assert_eq!(events.contains(&"hold_indeterminate"), indeterminate, "{events:?}");
     }
 }
+
+#[test]
+fn a_hold_is_somebodys_until_it_is_decided_and_others_may_answer_it_all_the_same() {
+    let (mut run, hold) = Run::asking(AgentDef::builtin(), "a");
+    let assign = |to| Command::Assign { hold, to, by: person("ada") };
+    let before = run.execution.updated_at;
+    run.now += 5;
+    assert_eq!(kinds(&run.does(assign(Some(assignee("lin"))))), ["hold_assigned"]);
+    assert_eq!(run.hold_of("a").assigned, Some(assignee("lin")));
+    assert_eq!(run.execution.updated_at, before, "it keeps no worker warm");
+    assert!(run.does(assign(Some(assignee("lin")))).is_empty(), "theirs already");
+    run.does(assign(None));
+    assert_eq!(run.hold_of("a").assigned, None);
+    run.does(assign(Some(assignee("lin"))));
+    // Another session that asks for the same asks the same person.
+    run.restart();
+    run.fact(asks("a", "Bash", run.hold_of("a").subject.input.clone()));
+    assert_eq!(run.hold_of("a").assigned, Some(assignee("lin")));
+
+    assert!(matches!(
+        run.refused(Command::Assign { hold: HoldId(Uuid::nil()), to: None, by: person("ada") }),
+        Refusal::UnknownHold
+    ));
+    run.decide(hold, allow()).expect("somebody else");
+    let Refusal::AlreadyAnswered { by, .. } = run.refused(assign(None)) else { panic!("it is decided") };
+    assert_eq!(by.name, "grace");
+}
+
+#[test]
+fn a_hold_whose_time_is_over_is_given_to_nobody() {
+    let (mut run, hold) = Run::asking(AgentDef::builtin(), "a");
+    run.now = run.hold_of("a").expires_at.expect("a deadline");
+    let assign = Command::Assign { hold, to: Some(assignee("lin")), by: person("ada") };
+    assert_eq!(run.refused(assign), Refusal::Expired);
+}

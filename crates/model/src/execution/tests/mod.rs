@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::command::{DecideCtx, Gone};
 use crate::event::{AssistantBlock, Block, Created, ToolResult, TurnResult};
+use crate::hold::Assignee;
 use crate::wire::Fact;
 use crate::{
     Actor, AgentDef, Channel, Command, DecisionRequest, Event, EventBody, Execution, ExecutionId, Hold,
@@ -198,6 +199,11 @@ fn kinds(events: &[EventBody]) -> Vec<&'static str> {
 fn person(name: &str) -> Actor {
     let id = name.bytes().fold(7_u128, |sum, byte| sum * 31 + u128::from(byte));
     Actor { user: Some(UserId(Uuid::from_u128(id))), name: name.into(), channel: Channel::Browser }
+}
+
+fn assignee(name: &str) -> Assignee {
+    let user = person(name).user.expect("a person");
+    Assignee { user, name: name.into() }
 }
 
 fn ready() -> Fact {

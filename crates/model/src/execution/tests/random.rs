@@ -15,6 +15,7 @@ use crate::{CallId, Completion, DecisionId, Incarnation, Policy, Rule, Status, W
 #[derive(Clone, Debug)]
 enum Step {
     Decide { hold: usize, how: u8 },
+    Assign { hold: usize, to: Option<bool> },
     Message { steer: bool },
     Interrupt,
     Finish,
@@ -73,6 +74,7 @@ fn step() -> impl Strategy<Value = Step> {
     let back = || prop_oneof![8 => Just(0_u32), 1 => Just(1_u32), 1 => Just(u32::MAX)];
     prop_oneof![
         12 => (0..16_usize, 0..6_u8).prop_map(|(hold, how)| Step::Decide { hold, how }),
+        3 => (0..16_usize, any::<Option<bool>>()).prop_map(|(hold, to)| Step::Assign { hold, to }),
         4 => any::<bool>().prop_map(|steer| Step::Message { steer }),
         1 => Just(Step::Interrupt),
         1 => proptest::bool::weighted(0.3).prop_map(|now| if now { Step::Finish } else { Step::Wait }),
@@ -199,6 +201,11 @@ fn take(run: &mut Run, step: Step) {
         Step::Decide { hold, how } => {
             let Some(hold) = pick(&all_holds(run), hold) else { return };
             Command::Decide { hold, request: request(how), by }
+        }
+        Step::Assign { hold, to } => {
+            let Some(hold) = pick(&all_holds(run), hold) else { return };
+            let to = to.map(|ada| assignee(if ada { "ada" } else { "grace" }));
+            Command::Assign { hold, to, by }
         }
         Step::Message { steer } => Command::Message {
             text: "more".into(),
@@ -335,6 +342,10 @@ fn check_log(log: &[Event]) {
             }
             EventBody::HoldReasked { hold, .. } | EventBody::ExpiryTold { hold, .. } => {
                 assert!(!settled.contains(hold), "a settled hold came back");
+            }
+            EventBody::HoldAssigned { hold, .. } => {
+                assert!(opened.contains(hold) && !settled.contains(hold), "whose a settled hold is");
+                assert!(!decisions.values().any(|other| other == hold), "assigned though decided");
             }
             EventBody::HoldAnswered { hold, decision } => {
                 assert!(!settled.contains(hold), "a settled hold came back");

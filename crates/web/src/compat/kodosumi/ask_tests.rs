@@ -19,6 +19,7 @@ fn hold(kind: HoldKind, input: Value) -> Hold {
         opened_at: 0,
         expires_at: None,
         asked_by: None,
+        assigned: None,
         state: HoldState::Open,
     }
 }

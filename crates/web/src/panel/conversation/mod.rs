@@ -1,8 +1,11 @@
 //! `/executions/{id}`: a conversation, live.
 
 mod act;
+mod events;
+mod export;
 mod fork;
 mod live;
+mod replay;
 mod session;
 mod share;
 
@@ -29,8 +32,11 @@ use crate::{
 };
 
 pub(super) use act::{cancel, finish, interrupt, message};
+pub(super) use events::page as events_page;
+pub(super) use export::{as_html, as_markdown};
 pub(super) use fork::{page as fork_page, start as fork};
 pub(super) use live::live;
+pub(super) use replay::page as replay_page;
 pub(super) use session::{exec, page as session_page};
 pub(super) use share::{page as share_page, share};
 
@@ -39,6 +45,8 @@ pub(super) struct Params {
     /// Show the whole conversation, however long.
     #[serde(default)]
     all: u8,
+    /// From the part of this event on, at least.
+    at: Option<Seq>,
 }
 
 /// What a component needs to know about who looks at this conversation.
@@ -55,6 +63,7 @@ fn view_of<'a>(
         may_decide: caller.may(Act::Decide, standing),
         may_steer: caller.may(Act::Steer, standing),
         is_operator: caller.is_operator(),
+        past: false,
         back,
     }
 }
@@ -85,7 +94,12 @@ pub(super) async fn page(
     let execution = timeline.execution().unwrap_or(&known);
     let back = format!("/executions/{}", known.id);
     let view = view_of(&state, &caller, standing, execution, &back);
-    let first = if params.all == 1 { 0 } else { timeline.len().saturating_sub(limits::TIMELINE_PARTS) };
+    let last_parts = timeline.len().saturating_sub(limits::TIMELINE_PARTS);
+    let first = match params.at {
+        _ if params.all == 1 => 0,
+        Some(at) => last_parts.min(timeline.item_at(at)),
+        None => last_parts,
+    };
     let open = super::inbox::count_for(&state, &caller).await?;
     let queued = state.control.queued(execution);
     let sight = if caller.is_operator() { Some(session::look(&state, known.id).await) } else { None };
@@ -128,12 +142,7 @@ fn document(
                 (facts::files(files, omitted, view))
                 (facts::grants(execution))
                 @if let Some(sight) = sight { (inside::section(execution.id, sight, view.now)) }
-                @if may_share {
-                    p { a href={ "/executions/" (execution.id) "/share" } { "Share…" } }
-                }
-                @if execution.last_turn.is_some() {
-                    p { a href={ "/executions/" (execution.id) "/fork" } { "Go on from an earlier point…" } }
-                }
+                (more(execution, may_share))
             }
             div.main-column {
                 p #connection .banner role="status" hidden { "Reconnecting…" }
@@ -146,6 +155,20 @@ fn document(
                 (facts::outcome(timeline, execution, view))
                 (composer::composer(execution, view))
             }
+        }
+    }
+}
+
+/// What else may be done with it, each on a page of its own.
+fn more(execution: &Execution, may_share: bool) -> Markup {
+    let at = |what: &str| format!("/executions/{}/{what}", execution.id);
+    html! {
+        nav.more aria-label="More about this conversation" {
+            @if may_share { a href=(at("share")) { "Share…" } }
+            @if execution.last_turn.is_some() { a href=(at("fork")) { "Go on from an earlier point…" } }
+            a href=(at("replay")) { "Replay" }
+            a href=(at("events")) { "Events" }
+            span { "Download as " a href=(at("export.md")) download { "Markdown" } " or " a href=(at("export.html")) download { "HTML" } }
         }
     }
 }

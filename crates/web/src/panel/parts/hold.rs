@@ -35,8 +35,13 @@ fn open(hold: &Hold, call: Option<&Value>, view: &View<'_>) -> Markup {
     html! {
         header.ask {
             h3 id={ "h-" (hold.id) "-title" } { (title(hold)) }
-            @if let Some(expires) = hold.expires_at {
-                p.quiet.expiry { "expires " (moment(expires, view.now)) }
+            p.quiet.expiry {
+                // The inbox says it beside the hold, where it is changed.
+                @if let Some(assigned) = hold.assigned.as_ref().filter(|_| view.is_conversation()) {
+                    "with " (text::visible(&assigned.name))
+                    @if hold.expires_at.is_some() { " · " }
+                }
+                @if let Some(expires) = hold.expires_at { "expires " (moment(expires, view.now)) }
             }
         }
         @if let Some(caution) = &hold.subject.caution {
@@ -59,7 +64,7 @@ fn open(hold: &Hold, call: Option<&Value>, view: &View<'_>) -> Markup {
             }
         } @else {
             @if hold.kind == HoldKind::Question { (questions_to_read(hold)) }
-            p.quiet { "Somebody else has to answer this: you may look only." }
+            @if !view.past { p.quiet { "Somebody else has to answer this: you may look only." } }
         }
         p.alert role="alert" hidden {}
     }

@@ -13,7 +13,7 @@ pub(super) mod subject;
 pub(super) mod text;
 pub(super) mod tool;
 
-use holdpoint_model::{ExecutionId, Status, UnixMs};
+use holdpoint_model::{ExecutionId, Seq, Status, UnixMs};
 use maud::{Markup, html};
 
 use crate::time;
@@ -27,6 +27,8 @@ pub(super) struct View<'a> {
     pub(super) may_steer: bool,
     /// Sees what workers do.
     pub(super) is_operator: bool,
+    /// It is shown as it was once: nothing can be answered there.
+    pub(super) past: bool,
     /// Where a form without scripts comes back to.
     pub(super) back: &'a str,
 }
@@ -52,17 +54,32 @@ pub(super) fn running_since(from: UnixMs, now: UnixMs) -> Markup {
     }
 }
 
+/// A link to a part of a conversation that goes on being good, also when that part is on no first page any more.
+/// Where the part's own element is known by another name, the link is what is gone to: `anchor` begins its id.
+pub(super) fn permalink(view: &View<'_>, seq: Seq, anchor: Option<&str>) -> Markup {
+    html! {
+        a.permalink id=[anchor.map(|anchor| format!("{anchor}-{seq}"))]
+            href={ "/executions/" (view.execution) "?at=" (seq) "#e-" (seq) } title="Link to this point" {
+            "#" span.unseen { " link to this point" }
+        }
+    }
+}
+
 /// The status of an execution in words.
-pub(super) fn status(status: Status) -> Markup {
-    let words = match status {
+pub(super) fn status_words(status: Status) -> &'static str {
+    match status {
         Status::Starting => "Starting",
         Status::Running => "Working",
         Status::Awaiting => "Waiting for a person",
         Status::Finished => "Finished",
         Status::Error => "Failed",
         Status::Cancelled => "Cancelled",
-    };
-    html! { span.chip data-status=(status.as_str()) { (words) } }
+    }
+}
+
+/// The status of an execution as a sign.
+pub(super) fn status(status: Status) -> Markup {
+    html! { span.chip data-status=(status.as_str()) { (status_words(status)) } }
 }
 
 /// Dollars with as many digits as say something.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     View, diff,
     hold::{Asked, hold},
-    subject, text,
+    permalink, subject, text,
 };
 use crate::{
     markdown,
@@ -33,6 +33,7 @@ fn state(tool: &ToolItem) -> (&'static str, &'static str) {
 pub(in crate::panel) fn tool(tool: &ToolItem, into: &str, children: &Markup, view: &View<'_>) -> Markup {
     html! {
         article.tool id={ "t-" (tool.id) } data-into=(into) data-tool=(tool.name) data-call=(tool.id) {
+            (permalink(view, tool.seq, Some("e")))
             details {
                 (head(tool))
                 div.inside {

@@ -31,6 +31,7 @@ pub(in crate::panel) enum Item {
 /// A person's message and where it is on its way.
 #[derive(Debug)]
 pub(in crate::panel) struct MessageItem {
+    pub(in crate::panel) seq: Seq,
     pub(in crate::panel) message: Message,
     pub(in crate::panel) at: UnixMs,
     pub(in crate::panel) state: MessageState,
@@ -47,6 +48,8 @@ pub(in crate::panel) enum MessageState {
 /// A call of a tool, with all that became of it.
 #[derive(Debug, Default)]
 pub(in crate::panel) struct ToolItem {
+    /// The event in which it was first told of.
+    pub(in crate::panel) seq: Seq,
     pub(in crate::panel) id: String,
     pub(in crate::panel) name: String,
     pub(in crate::panel) input: Value,
@@ -81,6 +84,20 @@ impl HoldEntry {
 }
 
 impl Item {
+    /// The event that it came with; None once it is gone.
+    pub(super) fn seq(&self) -> Option<Seq> {
+        match self {
+            Self::Message(message) => Some(message.seq),
+            Self::Tool(tool) => Some(tool.seq),
+            Self::Text { seq, .. }
+            | Self::Thinking { seq, .. }
+            | Self::Other { seq, .. }
+            | Self::Note { seq, .. }
+            | Self::Turn { seq, .. } => Some(*seq),
+            Self::Gone => None,
+        }
+    }
+
     /// The subagent's call that it belongs to.
     pub(super) fn parent(&self) -> Option<&str> {
         match self {

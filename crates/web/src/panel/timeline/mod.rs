@@ -3,17 +3,19 @@
 
 mod items;
 mod show;
+mod transcript;
 
 use std::collections::HashMap;
 
 use holdpoint_model::{
-    Event, EventBody, Execution, HoldId, MessageId, Status, UnixMs,
+    Event, EventBody, Execution, HoldId, MessageId, Seq, Status, UnixMs,
     event::{AssistantBlock, Block, Level, ResultFile, command_line},
 };
 
 use crate::files::may_show;
 
 pub(super) use items::{HoldEntry, Item, MessageItem, MessageState, ToolItem};
+pub(super) use transcript::Section;
 
 /// A part of the rounds that an event touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -130,8 +132,11 @@ impl Timeline {
             && let Some(&at) = self.holds.get(&id)
             && let Some(Item::Tool(tool)) = self.items.get_mut(at)
             && let Some(entry) = tool.holds.iter_mut().find(|entry| entry.hold.id == id)
-            && entry.hold.state != state
+            && (entry.hold.state != state || matches!(event.body, EventBody::HoldAssigned { .. }))
         {
+            if let EventBody::HoldAssigned { to, .. } = &event.body {
+                entry.hold.assigned.clone_from(to);
+            }
             if let Some(decision) = state.decision() {
                 entry.decision = Some(decision.clone());
             }
@@ -156,6 +161,7 @@ impl Timeline {
         match &event.body {
             EventBody::MessageQueued(message) => {
                 let item = Item::Message(MessageItem {
+                    seq: event.seq,
                     message: message.clone(),
                     at: event.at,
                     state: MessageState::Queued,
@@ -176,7 +182,7 @@ impl Timeline {
                     parts.extend([Part::Head(at), Part::Result(at)]);
                 }
             }
-            EventBody::HoldOpened { hold, subject, .. } => self.opened(*hold, subject, parts),
+            EventBody::HoldOpened { hold, subject, .. } => self.opened(event.seq, *hold, subject, parts),
             EventBody::TurnEnded(result) => {
                 self.stop_tools(parts);
                 if !result.ok || result.interrupted {
@@ -301,7 +307,14 @@ impl Timeline {
             Block::ToolUse { id, name, input } => {
                 // A new incarnation's session tells of an interrupted turn's calls again.
                 if !self.tools.contains_key(id) {
-                    self.tool(id, name, input.clone(), parent, parts);
+                    let item = ToolItem {
+                        seq,
+                        name: name.clone(),
+                        input: input.clone(),
+                        parent,
+                        ..ToolItem::default()
+                    };
+                    self.tool(id, item, parts);
                 }
             }
             Block::Other { raw } => {
@@ -310,22 +323,19 @@ impl Timeline {
         }
     }
 
-    fn tool(
-        &mut self,
-        id: &str,
-        name: &str,
-        input: serde_json::Value,
-        parent: Option<String>,
-        parts: &mut Vec<Part>,
-    ) -> usize {
-        let item =
-            ToolItem { id: id.to_owned(), name: name.to_owned(), input, parent, ..ToolItem::default() };
-        let at = self.push(Item::Tool(Box::new(item)), parts);
+    fn tool(&mut self, id: &str, item: ToolItem, parts: &mut Vec<Part>) -> usize {
+        let at = self.push(Item::Tool(Box::new(ToolItem { id: id.to_owned(), ..item })), parts);
         self.tools.insert(id.to_owned(), at);
         at
     }
 
-    fn opened(&mut self, id: HoldId, subject: &holdpoint_model::hold::Subject, parts: &mut Vec<Part>) {
+    fn opened(
+        &mut self,
+        seq: Seq,
+        id: HoldId,
+        subject: &holdpoint_model::hold::Subject,
+        parts: &mut Vec<Part>,
+    ) {
         let Some(execution) = &self.execution else { return };
         let Some(hold) = execution.holds.get(&id).cloned() else { return };
         let title = execution.title.clone();
@@ -340,7 +350,10 @@ impl Timeline {
         let Some(call) = &subject.tool_use_id else { return };
         let at = match self.tools.get(call) {
             Some(&at) => at,
-            None => self.tool(call, &subject.tool, subject.input.clone(), None, parts),
+            None => {
+                let (name, input) = (subject.tool.clone(), subject.input.clone());
+                self.tool(call, ToolItem { seq, name, input, ..ToolItem::default() }, parts)
+            }
         };
         if let Some(Item::Tool(tool)) = self.items.get_mut(at) {
             tool.ended = false;

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use holdpoint_model::{event::Level, execution::Outcome};
+use holdpoint_model::{Seq, event::Level, execution::Outcome};
 use maud::{Markup, html};
 
 use super::{Item, MessageItem, MessageState, Part, Timeline};
 use crate::{
     markdown,
-    panel::parts::{View, moment, text, tool},
+    panel::parts::{View, moment, permalink, text, tool},
 };
 
 impl Timeline {
@@ -25,6 +25,19 @@ impl Timeline {
     /// How many items there are.
     pub(in crate::panel) fn len(&self) -> usize {
         self.items.len()
+    }
+
+    /// The item that an event is of: the last that came with it or before.
+    pub(in crate::panel) fn item_at(&self, seq: Seq) -> usize {
+        self.items.iter().rposition(|item| item.seq().is_some_and(|its| its <= seq)).unwrap_or(0)
+    }
+
+    /// Whether somebody sees any of these parts.
+    pub(in crate::panel) fn any_seen(&self, parts: &[Part], is_operator: bool) -> bool {
+        parts.iter().any(|part| {
+            let (Part::Whole(at) | Part::Head(at) | Part::Result(at) | Part::Hold(at, _)) = part;
+            is_operator || !matches!(self.items.get(*at), Some(Item::Note { operators: true, .. }))
+        })
     }
 
     /// The parts as fragments, each once, new ones in their order.
@@ -104,6 +117,7 @@ impl Timeline {
                 article.answer id={ "e-" (seq) } data-into=(into) {
                     div.prose { (markdown::render(text)) }
                     span.unseen { (moment(*at, view.now)) }
+                    (permalink(view, *seq, None))
                 }
             },
             Item::Thinking { seq, text, .. } => html! {
@@ -148,6 +162,7 @@ impl Timeline {
                     strong { (message.by.name) }
                     " " (moment(item.at, view.now))
                     @if let Some(words) = words { span.chip { (words) } }
+                    (permalink(view, item.seq, Some("e")))
                 }
                 div.prose { (markdown::render_typed(&message.text)) }
                 @if !message.files.is_empty() {

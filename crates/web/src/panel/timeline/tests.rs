@@ -38,6 +38,7 @@ fn view() -> View<'static> {
         may_decide: true,
         may_steer: true,
         is_operator: false,
+        past: false,
         back: "/",
     }
 }
