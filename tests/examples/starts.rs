@@ -26,7 +26,7 @@ const SCRIPT: &str = "scenes:\n  - turns:\n      - - text: hello\n";
 const AGENT: &str = "[agents.auto]\ncompletion = \"auto\"\n";
 
 /// What sessions are started with, as far as it takes time.
-const BOUNDS: [&str; 14] = [
+const BOUNDS: [&str; 16] = [
     "run",
     "--rm",
     "--network=none",
@@ -41,6 +41,9 @@ const BOUNDS: [&str; 14] = [
     "--cpus=1",
     "--shm-size=64m",
     "--ulimit=core=0",
+    // Named, because Podman's own come instead of the configured ones where any is: more than may be had.
+    "--ulimit=nofile=1024:1024",
+    "--ulimit=nproc=4096:4096",
 ];
 
 #[tokio::main]

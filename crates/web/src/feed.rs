@@ -1,7 +1,7 @@
 //! Following a log: pages by `seq`, woken by hints. A slow, lagging or reconnecting reader never
 //! loses an event, because nothing but the log itself carries any.
 
-use std::{future::pending, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use holdpoint_model::{Event, ExecutionId, Seq, wire::Delta};
 use holdpoint_store::{Hint, Store, StoreError};
@@ -39,9 +39,16 @@ pub(crate) struct Feed {
     closing: CancellationToken,
     /// There may be more in the log than was read.
     unread: bool,
+    /// Everything there was has been given, and nobody has asked yet whether that is all.
+    caught_up: bool,
+    /// Not before.
+    look_at: Instant,
     poll_at: Instant,
     /// The execution was found over, with a worker still to say goodbye.
     over_since: Option<Instant>,
+    /// Counts among those who follow.
+    followers: Arc<Arc<()>>,
+    _one_more: Arc<()>,
 }
 
 impl Feed {
@@ -56,25 +63,33 @@ impl Feed {
             deltas: deltas.then(|| state.control.deltas(id)),
             closing: state.closing.clone(),
             unread: true,
+            caught_up: false,
+            look_at: Instant::now(),
             poll_at: Instant::now() + Duration::from_millis(limits::POLL_MS),
             over_since: None,
+            followers: Arc::clone(&state.followers),
+            _one_more: Arc::clone(&*state.followers),
         }
     }
 
     /// The next thing.
     pub(crate) async fn next(&mut self) -> Result<Fed, StoreError> {
         loop {
-            if self.unread {
+            if self.unread && Instant::now() >= self.look_at {
                 let events = self.store.events(self.id, self.after, limits::EVENTS_PAGE).await?;
+                self.look_at = Instant::now() + self.pause();
+                // What is committed after this look is hinted at after it.
+                self.unread = events.len() >= limits::EVENTS_PAGE as usize;
+                self.caught_up = !self.unread;
                 if let Some(last) = events.last() {
                     self.after = last.seq;
                     return Ok(Fed::Events(events));
                 }
-                self.unread = false;
-                if self.is_over().await? {
-                    return Ok(Fed::End);
-                }
             }
+            if std::mem::take(&mut self.caught_up) && self.is_over().await? {
+                return Ok(Fed::End);
+            }
+            let wake_at = if self.unread { self.look_at.min(self.poll_at) } else { self.poll_at };
             tokio::select! {
                 // Deltas first: those of a block were sent before the block was committed, and must
                 // not be shown after it.
@@ -86,18 +101,25 @@ impl Feed {
                     }
                     self.deltas = None;
                 }
-                hint = self.hints.recv() => match hint {
+                // Whoever knows of more need not be told of each.
+                hint = self.hints.recv(), if !self.unread => match hint {
                     Ok(hint) => self.unread |= hint.execution == self.id && hint.seq > self.after,
                     Err(RecvError::Lagged(_)) => self.unread = true,
                     Err(RecvError::Closed) => return Ok(Fed::Closing),
                 },
-                () = sleep_until(self.poll_at) => {
+                () = sleep_until(wake_at) => if Instant::now() >= self.poll_at {
                     self.unread = true;
                     self.poll_at = Instant::now() + Duration::from_millis(limits::POLL_MS);
                     return Ok(Fed::Idle);
                 }
             }
         }
+    }
+
+    /// How long to wait between two looks.
+    fn pause(&self) -> Duration {
+        let followers = u32::try_from(Arc::strong_count(&*self.followers)).unwrap_or(u32::MAX);
+        Duration::from_micros(limits::LOOK_SHARE_US).saturating_mul(followers - 1)
     }
 
     /// Over, and its worker has said goodbye (or takes too long to).

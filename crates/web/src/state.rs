@@ -41,6 +41,8 @@ pub struct WebState {
     pub(crate) proxies: Arc<[IpNet]>,
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) hashing: Arc<Semaphore>,
+    /// The inner one is held by whoever follows a log: how many do is its count.
+    pub(crate) followers: Arc<Arc<()>>,
 }
 
 impl fmt::Debug for WebState {
@@ -63,6 +65,7 @@ impl WebState {
             proxies: Arc::from([]),
             throttle: Arc::default(),
             hashing: Arc::new(Semaphore::new(limits::HASHES_AT_ONCE)),
+            followers: Arc::default(),
         }
     }
 

@@ -17,11 +17,15 @@ use crate::{
     waiting::{self, Again},
 };
 
-pub(super) const SNOOZE: Doc = Doc::new(Group::Holds, "snoozeHold", "Hide a hold from one's own inbox for a while")
-    .text("Nobody else's inbox changes, and the hold waits as before. With an empty object it is shown again.")
-    .scope(TokenScope::Decide)
-    .problems(&[(404, "not_found"), (409, "not_open")])
-    .example(r#"{"for": "4h"}"#);
+pub(super) const SNOOZE: Doc = Doc::new(
+    Group::Holds,
+    "snoozeHold",
+    "Hide a hold from one's own inbox for a while",
+)
+.text("Nobody else's inbox changes, and the hold waits as before. With an empty object it is shown again.")
+.scope(TokenScope::Decide)
+.problems(&[(404, "not_found"), (409, "not_open")])
+.example(r#"{"for": "4h"}"#);
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
