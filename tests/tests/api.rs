@@ -4,7 +4,8 @@
 use std::{process::Stdio, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use holdpoint_tests::{Server, Setup, build_dir};
+use fantoccini::Locator;
+use holdpoint_tests::{Server, Setup, browser::Browser, build_dir};
 use serde_json::{Value, json};
 
 /// Every conversation asks to run a command, and has made a file when its turn is over.
@@ -241,4 +242,48 @@ async fn answers_are_as_the_document_says() -> Result<()> {
     let (status, me) = server.get("/v1/me").await?;
     ensure!(status == 200 && me["role"] == "admin", "whoever tested became somebody else: {status} {me}");
     Ok(())
+}
+
+#[tokio::test]
+async fn an_endpoint_is_tried_in_the_browser() -> Result<()> {
+    let server = Server::start(Setup::script(SCRIPT)).await?;
+    let link = server.first_link.clone().context("a link")?;
+    let browser = Browser::open(1280, 900, false).await?;
+    browser.client.goto(&link).await?;
+    browser.welcome().await?;
+    let home = server.url.replace("127.0.0.1", "localhost");
+    browser.client.goto(&format!("{home}/api#startExecution")).await?;
+    // What the address names is open.
+    browser.click("#startExecution button[data-action=send]").await?;
+    browser.see("#startExecution [data-part=answer][data-status='201']").await?;
+    browser.read("\"starting\"").await?;
+    browser.shot("api-sent").await?;
+    let shown = browser.client.find(Locator::Css("#startExecution [data-part=body]")).await?.text().await?;
+    let id = id_of(&serde_json::from_str(&shown)?)?;
+
+    // What is typed is sent, and stands in the line for the terminal.
+    browser.client.goto(&format!("{home}/api#getExecution")).await?;
+    browser.client.refresh().await?;
+    browser.fill("#getExecution-id", &id).await?;
+    browser.click("#getExecution button[data-action=send]").await?;
+    browser.see("#getExecution [data-part=answer][data-status='200']").await?;
+    let line = browser.client.find(Locator::Css("#getExecution [data-part=curl]")).await?.text().await?;
+    assert_eq!(
+        line,
+        format!("curl -H \"Authorization: Bearer $HOLDPOINT_TOKEN\" '{home}/v1/executions/{id}'")
+    );
+
+    // A stream is shown as it comes, until it is stopped.
+    browser.client.goto(&format!("{home}/api#followChanges")).await?;
+    browser.client.refresh().await?;
+    browser.click("#followChanges button[data-action=send]").await?;
+    browser.see("#followChanges [data-part=answer][data-status='200']").await?;
+    browser.click("#followChanges button[data-action=stop]").await?;
+    browser.see("#followChanges button[data-action=send]:not([disabled])").await?;
+
+    browser.client.set_window_size(390, 844).await?;
+    browser.shot("api-phone").await?;
+    let fits = "return document.documentElement.scrollWidth <= innerWidth";
+    assert_eq!(browser.client.execute(fits, Vec::new()).await?, true, "the page is wider than a phone");
+    browser.close().await
 }
