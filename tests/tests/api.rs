@@ -4,7 +4,8 @@
 use std::{process::Stdio, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use holdpoint_tests::{Server, Setup, build_dir};
+use fantoccini::Locator;
+use holdpoint_tests::{Server, Setup, browser::Browser, build_dir};
 use serde_json::{Value, json};
 
 /// Every conversation asks to run a command, and has made a file when its turn is over.
@@ -172,12 +173,14 @@ impl Things {
     }
 }
 
-/// Runs schemathesis over the document that the server serves; what it found, if it found anything.
-fn schemathesis(server: &Server, things: &Things, args: &[&str]) -> Result<String> {
+/// Runs schemathesis over the document that the server serves; what it found, if it found anything. From a file: it
+/// leaves out the endpoint that it has the document from.
+fn schemathesis(server: &Server, document: &Value, things: &Things, args: &[&str]) -> Result<String> {
     let folder = tempfile::tempdir()?;
     let folder = folder.path();
     std::fs::write(folder.join("schemathesis.toml"), settings(things)?)?;
     std::fs::write(folder.join("hooks.py"), HOOKS)?;
+    std::fs::write(folder.join("openapi.json"), document.to_string())?;
     let tools = build_dir()?.parent().context("no target folder")?.join("test-tools/schemathesis");
     ensure!(
         tools.join("schemathesis").is_dir(),
@@ -187,8 +190,7 @@ fn schemathesis(server: &Server, things: &Things, args: &[&str]) -> Result<Strin
     let output = std::process::Command::new("python3")
         .args(["-m", "schemathesis.cli", "--config-file"])
         .arg(folder.join("schemathesis.toml"))
-        .arg("run")
-        .arg(format!("{}/v1/openapi.json", server.url))
+        .args(["run", "openapi.json"])
         .args(["--url", &server.url, "--header", &format!("Authorization: Bearer {}", server.token)])
         .args(args)
         .env("PYTHONPATH", std::env::join_paths([tools.as_path(), folder])?)
@@ -217,9 +219,11 @@ fn schemathesis(server: &Server, things: &Things, args: &[&str]) -> Result<Strin
 async fn answers_are_as_the_document_says() -> Result<()> {
     let server = Server::start(Setup::script(SCRIPT).top(TOP)).await?;
     let things = Things::make(&server).await?;
+    let (_, document) = server.get("/v1/openapi.json").await?;
     let began = Instant::now();
     let said = schemathesis(
         &server,
+        &document,
         &things,
         &[
             "--phases=examples,coverage,fuzzing,stateful",
@@ -234,11 +238,54 @@ async fn answers_are_as_the_document_says() -> Result<()> {
         ],
     )?;
     println!("{said}\n{:.1} s", began.elapsed().as_secs_f64());
-    let (_, document) = server.get("/v1/openapi.json").await?;
     let paths = document["paths"].as_object().context("paths")?;
     let operations: usize = paths.values().filter_map(Value::as_object).map(serde_json::Map::len).sum();
     ensure!(said.contains(&format!("Tested: {operations}\n")), "not all {operations} endpoints:\n{said}");
     let (status, me) = server.get("/v1/me").await?;
     ensure!(status == 200 && me["role"] == "admin", "whoever tested became somebody else: {status} {me}");
     Ok(())
+}
+
+#[tokio::test]
+async fn an_endpoint_is_tried_in_the_browser() -> Result<()> {
+    let server = Server::start(Setup::script(SCRIPT)).await?;
+    let link = server.first_link.clone().context("a link")?;
+    let browser = Browser::open(1280, 900, false).await?;
+    browser.client.goto(&link).await?;
+    browser.welcome().await?;
+    let home = server.url.replace("127.0.0.1", "localhost");
+    browser.client.goto(&format!("{home}/api#startExecution")).await?;
+    // What the address names is open.
+    browser.click("#startExecution button[data-action=send]").await?;
+    browser.see("#startExecution [data-part=answer][data-status='201']").await?;
+    browser.read("\"starting\"").await?;
+    browser.shot("api-sent").await?;
+    let shown = browser.client.find(Locator::Css("#startExecution [data-part=body]")).await?.text().await?;
+    let id = id_of(&serde_json::from_str(&shown)?)?;
+
+    // What is typed is sent, and stands in the line for the terminal.
+    browser.client.goto(&format!("{home}/api#getExecution")).await?;
+    browser.client.refresh().await?;
+    browser.fill("#getExecution-id", &id).await?;
+    browser.click("#getExecution button[data-action=send]").await?;
+    browser.see("#getExecution [data-part=answer][data-status='200']").await?;
+    let line = browser.client.find(Locator::Css("#getExecution [data-part=curl]")).await?.text().await?;
+    assert_eq!(
+        line,
+        format!("curl -H \"Authorization: Bearer $HOLDPOINT_TOKEN\" '{home}/v1/executions/{id}'")
+    );
+
+    // A stream is shown as it comes, until it is stopped.
+    browser.client.goto(&format!("{home}/api#followChanges")).await?;
+    browser.client.refresh().await?;
+    browser.click("#followChanges button[data-action=send]").await?;
+    browser.see("#followChanges [data-part=answer][data-status='200']").await?;
+    browser.click("#followChanges button[data-action=stop]").await?;
+    browser.see("#followChanges button[data-action=send]:not([disabled])").await?;
+
+    browser.client.set_window_size(390, 844).await?;
+    browser.shot("api-phone").await?;
+    let fits = "return document.documentElement.scrollWidth <= innerWidth";
+    assert_eq!(browser.client.execute(fits, Vec::new()).await?, true, "the page is wider than a phone");
+    browser.close().await
 }

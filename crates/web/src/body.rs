@@ -106,7 +106,7 @@ async fn parse<T: DeserializeOwned>(request: Request, limit: usize) -> Result<T,
         ));
     }
     let bytes = read(request, limit).await?;
-    serde_json::from_slice(&bytes).map_err(|error| {
+    let parsed = serde_json::from_slice(&bytes).map_err(|error| {
         let (status, code, title) = match error.classify() {
             serde_json::error::Category::Data => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", "the request does not fit")
@@ -116,7 +116,12 @@ async fn parse<T: DeserializeOwned>(request: Request, limit: usize) -> Result<T,
         Problem::new(status, code, title, error.to_string())
             .with("line", error.line().into())
             .with("column", error.column().into())
-    })
+    })?;
+    // Members without their names would be taken too, by their order.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Problem::invalid("the body must be a JSON object"));
+    }
+    Ok(parsed)
 }
 
 /// The media type without its parameters, in lower case.

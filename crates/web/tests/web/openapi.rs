@@ -116,7 +116,7 @@ async fn every_failure_is_a_problem() {
         ("GET", "/v1".to_owned(), json, "", 404, "unknown_route"),
         ("PUT", "/v1/me".to_owned(), json, "", 405, "method_not_allowed"),
         ("TRACE", "/health".to_owned(), json, "", 405, "method_not_allowed"),
-        ("GET", "/v1/holds?status=%FF".to_owned(), json, "", 400, "invalid_query"),
+        ("GET", "/v1/holds?status=%FF".to_owned(), json, "", 422, "invalid_request"),
         ("GET", "/v1/holds?limit=-1".to_owned(), json, "", 400, "invalid_query"),
         ("GET", "/v1/holds/%FF".to_owned(), json, "", 400, "invalid_path"),
         ("PUT", format!("/v1/uploads/{id}"), "application/octet-stream", "x", 400, "invalid_query"),
