@@ -42,8 +42,9 @@ async function refresh() {
     if (rows && freshRows) {
       await readOn(element, next, freshRows);
       reconcile(rows, freshRows, olderThan(rows, freshRows));
+      // The first page has become full; a list that was scrolled to its end has been there.
       const more = next.querySelector(":scope > #more");
-      if (more && !element.querySelector(":scope > #more")) element.append(more);
+      if (more && !element.dataset.pages && !element.querySelector(":scope > #more")) element.append(more);
     } else if (element.innerHTML !== next.innerHTML) reconcileOrReplace(element, next);
   }
   document.title = fresh.title;

@@ -78,7 +78,8 @@ impl Query {
             Field::Status => self.statuses = Some(statuses(value)),
             Field::Columns(columns) => {
                 // One letter begins a word in nearly everything: it is taken for the whole of one.
-                let prefix = !quoted && !(value.len() == 1 && value.is_ascii());
+                let is_letter = value.len() == 1 && value.is_ascii();
+                let prefix = !(quoted || is_letter);
                 self.terms.push(Term { columns, text: value.to_owned(), prefix });
             }
         }
