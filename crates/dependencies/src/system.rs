@@ -171,13 +171,13 @@ fn check_name(name: &str) -> Result<(), (String, String)> {
             "write names of packages only; options of apt are not for a repository to set",
         );
     }
-    if let Some((package, release)) = name.split_once('/') {
-        if !package.is_empty() && !release.is_empty() && !release.contains('/') {
-            return wrong(
-                "`/` chooses another release of Debian",
-                "write the name alone, or pin it with `name=version`",
-            );
-        }
+    let of_release =
+        name.split_once('/').filter(|(package, release)| !package.is_empty() && !release.contains('/'));
+    if of_release.is_some() {
+        return wrong(
+            "`/` chooses another release of Debian",
+            "write the name alone, or pin it with `name=version`",
+        );
     }
     if name.bytes().any(|b| b.is_ascii_uppercase()) {
         return wrong("Debian's names are in small letters", "write it in small letters");

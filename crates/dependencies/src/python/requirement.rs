@@ -242,7 +242,7 @@ fn marker(text: &str) -> Result<Marker, Wrong> {
         }
     };
     let tree = MarkerTree::parse_reporter(marker, &mut reporter)
-        // Not the error's `Display`: it counts characters where it cuts bytes.
+        // Not the error's `Display`, which repeats the marker on lines of its own.
         .map_err(|error| {
             (format!("the marker cannot be read: {}", shown(&error.message.to_string())), instead())
         })?;

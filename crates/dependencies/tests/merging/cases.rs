@@ -81,10 +81,11 @@ fn parse(table: &str) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
     let mut at: Option<(String, Vec<&str>)> = None;
     for line in table.lines().skip_while(|line| !line.starts_with("== ")) {
-        if line.starts_with("== ") || line.starts_with("-- ") {
-            if let (Some((header, body)), Some(case)) = (at.take(), cases.last_mut()) {
-                section(case, &header, &body);
-            }
+        if (line.starts_with("== ") || line.starts_with("-- "))
+            && let Some((header, body)) = at.take()
+            && let Some(case) = cases.last_mut()
+        {
+            section(case, &header, &body);
         }
         if let Some(name) = line.strip_prefix("== ") {
             cases.push(Case { name: name.to_owned(), ..Case::default() });

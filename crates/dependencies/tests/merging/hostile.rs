@@ -1,13 +1,14 @@
 //! Files of somebody who means ill: never a panic, never a long time, never a secret in what is shown.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::support::{Files, files, merged};
 
-/// More than enough for the largest files on a busy machine, and too little for what grows with their square.
-const ENOUGH: Duration = Duration::from_secs(30);
+/// More than enough for the largest files without optimisation, and too little for what grows with their square.
+/// Of the processor's time: the machine may have more to do.
+const ENOUGH: Duration = Duration::from_secs(20);
 
 const LISTED: [&str; 3] = ["requirements.txt", "package.json", "system-packages.txt"];
 
@@ -104,7 +105,7 @@ const PIECES: [&str; 88] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn no_text_ends_in_a_panic(text in any::<String>(), other in any::<String>()) {
@@ -240,18 +241,25 @@ fn the_longest_files_take_no_long_time() {
         ("system-packages.txt", long(|_| "#".to_owned())),
     ];
     for (name, text) in attacks {
-        let began = Instant::now();
+        let began = spent();
         let all = files([(name, text.as_str())]);
         match merged(&all, &all) {
             Ok(it) => drop(it.canonical()),
             Err(refused) => assert!(refused.to_string().len() < 200_000),
         }
-        let took = began.elapsed();
+        let took = spent() - began;
         assert!(took < ENOUGH, "{took:?} for {name}: {}", &text[..60]);
-        if took > Duration::from_millis(500) {
-            println!("{took:?} for {name}: {}", &text[..60]);
-        }
     }
+}
+
+/// What this thread has had of a processor.
+fn spent() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("the kernel's word on this thread");
+    let (_, after_name) = stat.rsplit_once(')').expect("its name in brackets");
+    // User's and system's, in hundredths of a second: proc_pid_stat(5).
+    let ticks: u64 =
+        after_name.split_whitespace().skip(11).take(2).filter_map(|it| it.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
 }
 
 #[test]

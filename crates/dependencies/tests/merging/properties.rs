@@ -105,7 +105,7 @@ fn equal_markers(a: &str, b: &str) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn requirements_lose_no_constraint(master in vec(requirement(), 0..4), project in vec(requirement(), 0..4)) {
@@ -245,7 +245,7 @@ impl NpmTakes {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn npm_ranges_lose_nothing_and_add_nothing(a in range(), b in range()) {
