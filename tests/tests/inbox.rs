@@ -98,7 +98,8 @@ async fn whole(width: u32, height: u32, dark: bool, name: &str) -> anyhow::Resul
         window.Notification = class { static permission = 'granted';
             static requestPermission() { return Promise.resolve('granted'); }
             constructor(title, options) { window.told.push([title, options.body]); }
-            addEventListener() {} close() {} }";
+            addEventListener() {} close() {} };
+        document.getElementById('notices').disabled = false";
     browser.client.execute(pretend, Vec::new()).await?;
     browser.click("button#notices").await?;
     browser.read("Stop notifying me here").await?;

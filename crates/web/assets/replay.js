@@ -2,6 +2,7 @@
 const SHORTEST_MS = 350;
 const LONGEST_MS = 2_500;
 const FASTER = 12;
+const MOST_WAITING = 5;
 
 const controls = () => document.getElementById("controls");
 const link = (action) => controls().querySelector(`a[data-action="${action}"][href]`);
@@ -47,7 +48,8 @@ export function replay() {
   const play = controls().querySelector("button[data-action=play]");
   let timer = 0;
   let isPlaying = false;
-  let busy = false;
+  let line = Promise.resolve(false);
+  let waiting = 0;
 
   const say = () => {
     play.textContent = isPlaying ? "Pause" : "Play";
@@ -58,17 +60,21 @@ export function replay() {
     isPlaying = false;
     say();
   };
-  const step = async (action) => {
-    if (busy) return false;
-    busy = true;
-    try {
-      return await go(action);
-    } catch {
-      // The server cannot be reached: the next key stroke tries again.
-      return false;
-    } finally {
-      busy = false;
-    }
+  // One after the other; of a key that is held down only some.
+  const step = (action) => {
+    if (waiting >= MOST_WAITING) return line;
+    waiting += 1;
+    line = line.then(async () => {
+      try {
+        return await go(action);
+      } catch {
+        // The server cannot be reached: the next key stroke tries again.
+        return false;
+      } finally {
+        waiting -= 1;
+      }
+    });
+    return line;
   };
   const later = () => {
     const wait = Number(controls().dataset.wait ?? 0) / FASTER;

@@ -146,7 +146,8 @@ pub fn portable(text: &str, hard_breaks: bool) -> String {
         return fenced(text, "");
     }
     let arena = Arena::new();
-    let mut options = options(hard_breaks);
+    // Where every break is a hard one, the writer leaves out the mark that makes it one elsewhere.
+    let mut options = options(false);
     options.render.prefer_fenced = true;
     let root = parse_document(&arena, text, &options);
     for node in root.descendants() {

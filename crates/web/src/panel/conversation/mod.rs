@@ -141,8 +141,8 @@ fn document(
                 (facts::actions(execution, view))
                 (facts::files(files, omitted, view))
                 (facts::grants(execution))
-                @if let Some(sight) = sight { (inside::section(execution.id, sight, view.now)) }
                 (more(execution, may_share))
+                @if let Some(sight) = sight { (inside::section(execution.id, sight, view.now)) }
             }
             div.main-column {
                 p #connection .banner role="status" hidden { "Reconnecting…" }

@@ -144,11 +144,11 @@ fn controls(scene: &Scene, execution: &Execution) -> Markup {
     html! {
         nav #controls .card aria-label="Steps" data-wait=[(here < last).then(|| between(here, here + 1))] {
             div.row {
-                (link("first", "⏮", "First step (Home)", (here > 0).then_some(0)))
-                (link("back", "◀", "Step back (←)", here.checked_sub(1)))
+                (link("first", "«", "First step (Home)", (here > 0).then_some(0)))
+                (link("back", "‹", "Step back (←)", here.checked_sub(1)))
                 button.primary type="button" data-action="play" hidden { "Play" }
-                (link("on", "▶", "Step on (→)", (here < last).then_some(here + 1)))
-                (link("last", "⏭", "Last step (End)", (here < last).then_some(last)))
+                (link("on", "›", "Step on (→)", (here < last).then_some(here + 1)))
+                (link("last", "»", "Last step (End)", (here < last).then_some(last)))
             }
             progress #progress max=(last.max(1)) value=(here) aria-label="How far" {}
             p #where .quiet role="status" { "Step " (here + 1) " of " (last + 1) }

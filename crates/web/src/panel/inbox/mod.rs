@@ -12,7 +12,7 @@ use holdpoint_store::{HoldFilter, Snoozes};
 use maud::{Markup, html};
 
 use self::{
-    card::{Context, card, is_one_of_several},
+    card::{Context, card},
     filters::Filters,
 };
 use super::{PageError, layout::Page};
@@ -79,7 +79,7 @@ pub(super) async fn page(
                 button #notices .small type="button" hidden {}
             }
             @if open > 0 || snoozed > 0 || filters.restrict() { (filters.controls(agents)) }
-            @if !cards.is_empty() { (people(&state, &caller).await?) }
+            (people(&state, &caller).await?)
             div #inbox data-refresh {
                 @if cards.is_empty() { (nothing(&filters, cursor.is_some())) }
                 @for card in &cards { (card) }
@@ -94,7 +94,8 @@ pub(super) async fn page(
                     p #snoozed .quiet { a href="/inbox?show=snoozed" { (snoozed) " snoozed" } }
                 }
             }
-            @if rows.iter().any(|row| is_one_of_several(&row.hold)) { (several::bar(&back)) }
+            // Also where there is nothing yet: holds appear by themselves.
+            (several::bar(&back))
         }
     };
     let page = Page { title: "Inbox", name: "inbox", caller: Some(&caller), open_holds: Some(open) };

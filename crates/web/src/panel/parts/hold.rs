@@ -35,13 +35,14 @@ fn open(hold: &Hold, call: Option<&Value>, view: &View<'_>) -> Markup {
     html! {
         header.ask {
             h3 id={ "h-" (hold.id) "-title" } { (title(hold)) }
-            p.quiet.expiry {
-                // The inbox says it beside the hold, where it is changed.
-                @if let Some(assigned) = hold.assigned.as_ref().filter(|_| view.is_conversation()) {
-                    "with " (text::visible(&assigned.name))
-                    @if hold.expires_at.is_some() { " · " }
+            // The inbox says whose it is beside the hold, where it is changed.
+            @let assigned = hold.assigned.as_ref().filter(|_| view.is_conversation());
+            @if assigned.is_some() || hold.expires_at.is_some() {
+                p.quiet.expiry {
+                    @if let Some(assigned) = assigned { "with " (text::visible(&assigned.name)) }
+                    @if assigned.is_some() && hold.expires_at.is_some() { " · " }
+                    @if let Some(expires) = hold.expires_at { "expires " (moment(expires, view.now)) }
                 }
-                @if let Some(expires) = hold.expires_at { "expires " (moment(expires, view.now)) }
             }
         }
         @if let Some(caution) = &hold.subject.caution {
