@@ -495,6 +495,7 @@ pub struct Question {
 
 /// One option of a question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "QuestionChoice")]
 pub struct Choice {
     /// What is chosen.
     pub label: String,

@@ -18,7 +18,7 @@ use crate::{
 pub(super) const ASSIGN: Doc = Doc::new(Group::Holds, "assignHold", "Say whose a hold is")
     .text("It says who is to look; everybody who might answer it still may.")
     .scope(TokenScope::Decide)
-    .problems(&[(404, "not_found"), (409, "not_open")])
+    .problems(&[(404, "not_found"), (409, "already_answered"), (409, "not_open"), (410, "expired")])
     .example(r#"{"to": "ada"}"#);
 
 #[derive(Debug, Deserialize, JsonSchema)]
