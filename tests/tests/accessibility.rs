@@ -108,6 +108,10 @@ async fn with_everything() -> anyhow::Result<(Server, Vec<(String, String)>)> {
         ("account", "/account"),
         ("people", "/people"),
         ("audit", "/people/audit"),
+        ("analytics", "/analytics?rehearsals=1"),
+        ("files", "/files"),
+        ("operations", "/operations"),
+        ("api", "/api"),
         ("unknown", "/nowhere"),
     ]
     .map(|(name, page)| (name.to_owned(), page.to_owned()))
@@ -130,7 +134,14 @@ async fn with_everything() -> anyhow::Result<(Server, Vec<(String, String)>)> {
     let (status, answer) = server.post(&format!("/v1/executions/{over}/finish"), json!({})).await?;
     ensure!(status < 300, "{status}: {answer}");
     server.until_status(&over, "finished").await?;
-    for (name, of) in [("finished", ""), ("fork", "/fork"), ("session", "/session"), ("share", "/share")] {
+    for (name, of) in [
+        ("finished", ""),
+        ("fork", "/fork"),
+        ("session", "/session"),
+        ("share", "/share"),
+        ("events", "/events"),
+        ("replay", "/replay"),
+    ] {
         pages.push((name.to_owned(), format!("/executions/{over}{of}")));
     }
     let (_, people) = server.get("/v1/users").await?;

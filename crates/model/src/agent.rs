@@ -189,7 +189,7 @@ impl AgentDef {
 /// A length of time as people write it: `"90s"`, `"2m"`, `"36h"`, `"7d"`. In milliseconds inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
+#[schemars(with = "String", extend("pattern" = "^[0-9]{1,9} ?(ms|s|m|h|d)$"))]
 pub struct HumanDuration(pub u64);
 
 impl FromStr for HumanDuration {

@@ -134,7 +134,7 @@ async fn every_failure_is_a_problem() {
     let huge = Request::post("/v1/links")
         .header("authorization", format!("Bearer {token}"))
         .header("content-type", json)
-        .header("content-length", 1 << 40)
+        .header("content-length", 1_u64 << 40)
         .body("{}".into())
         .expect("request");
     assert_eq!(world.send(huge).await.expect(413).problem()["code"], "too_large");
