@@ -383,8 +383,9 @@ async fn an_upload_goes_on_by_itself_after_a_lost_connection() -> anyhow::Result
     let paper = server.folder().join("long.bin");
     std::fs::write(&paper, &content)?;
     browser.see("#start [name=papers]").await?.send_keys(&paper.display().to_string()).await?;
-    let bar = browser.see("#start [data-upload=papers] progress").await?;
-    while bar.prop("value").await?.as_deref().is_none_or(|value| value == "0") {}
+    browser.see("#start [data-upload=papers] progress").await?;
+    let arrived = "return document.querySelector('#start [data-upload=papers] progress')?.value ?? -1";
+    while browser.client.execute(arrived, vec![]).await? == json!(0) {}
     server.kill()?;
     browser.read("The connection is lost; this goes on by itself.").await?;
     browser.shot("form-4-cut").await?;

@@ -55,3 +55,28 @@ pub(crate) async fn asset(Path((hash, name)): Path<(String, String)>) -> Respons
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A browser says nothing about a brace that is missing: it leaves out what comes after it.
+    #[test]
+    fn the_style_sheet_closes_what_it_opens() {
+        let sheet = Assets::get("app.css").expect("the style sheet").data;
+        let mut open: Vec<usize> = Vec::new();
+        for (line, text) in (1..).zip(String::from_utf8_lossy(&sheet).lines()) {
+            if text.starts_with("/* ") {
+                assert!(open.is_empty(), "a part begins at line {line} while these lines are open: {open:?}");
+            }
+            for brace in text.chars() {
+                match brace {
+                    '{' => open.push(line),
+                    '}' => assert!(open.pop().is_some(), "line {line} closes what nothing opened"),
+                    _ => {}
+                }
+            }
+        }
+        assert!(open.is_empty(), "these lines are never closed: {open:?}");
+    }
+}

@@ -1,7 +1,14 @@
 //! Following a log: pages by `seq`, woken by hints. A slow, lagging or reconnecting reader never
 //! loses an event, because nothing but the log itself carries any.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use holdpoint_model::{Event, ExecutionId, Seq, wire::Delta};
 use holdpoint_store::{Hint, Store, StoreError};
@@ -46,9 +53,30 @@ pub(crate) struct Feed {
     poll_at: Instant,
     /// The execution was found over, with a worker still to say goodbye.
     over_since: Option<Instant>,
-    /// Counts among those who follow.
-    followers: Arc<Arc<()>>,
-    _one_more: Arc<()>,
+    follower: Follower,
+}
+
+/// One of those who follow a log, for as long as it is there.
+#[derive(Debug)]
+struct Follower(Arc<AtomicUsize>);
+
+impl Follower {
+    fn one_more(all: &Arc<AtomicUsize>) -> Self {
+        all.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(all))
+    }
+
+    /// How long each waits between two looks.
+    fn pause(&self) -> Duration {
+        let all = u32::try_from(self.0.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
+        Duration::from_micros(limits::LOOK_SHARE_US).saturating_mul(all)
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Feed {
@@ -67,8 +95,7 @@ impl Feed {
             look_at: Instant::now(),
             poll_at: Instant::now() + Duration::from_millis(limits::POLL_MS),
             over_since: None,
-            followers: Arc::clone(&state.followers),
-            _one_more: Arc::clone(&*state.followers),
+            follower: Follower::one_more(&state.followers),
         }
     }
 
@@ -77,7 +104,7 @@ impl Feed {
         loop {
             if self.unread && Instant::now() >= self.look_at {
                 let events = self.store.events(self.id, self.after, limits::EVENTS_PAGE).await?;
-                self.look_at = Instant::now() + self.pause();
+                self.look_at = Instant::now() + self.follower.pause();
                 // What is committed after this look is hinted at after it.
                 self.unread = events.len() >= limits::EVENTS_PAGE as usize;
                 self.caught_up = !self.unread;
@@ -114,12 +141,6 @@ impl Feed {
                 }
             }
         }
-    }
-
-    /// How long to wait between two looks.
-    fn pause(&self) -> Duration {
-        let followers = u32::try_from(Arc::strong_count(&*self.followers)).unwrap_or(u32::MAX);
-        Duration::from_micros(limits::LOOK_SHARE_US).saturating_mul(followers - 1)
     }
 
     /// Over, and its worker has said goodbye (or takes too long to).

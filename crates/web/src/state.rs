@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicUsize},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -41,8 +41,8 @@ pub struct WebState {
     pub(crate) proxies: Arc<[IpNet]>,
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) hashing: Arc<Semaphore>,
-    /// The inner one is held by whoever follows a log: how many do is its count.
-    pub(crate) followers: Arc<Arc<()>>,
+    /// How many follow a log right now.
+    pub(crate) followers: Arc<AtomicUsize>,
 }
 
 impl fmt::Debug for WebState {

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use holdpoint_tests::{Server, Setup, of_kind};
 use serde_json::json;
 
-use crate::{SCRIPT, client::Client, server, shapes::frames};
+use crate::{client::Client, server, shapes::frames};
 
 const PAPERS: &str = r#"
 [agents.papers]
@@ -18,7 +18,8 @@ form = [
 
 #[tokio::test]
 async fn files_of_one_batch_go_to_their_own_fields_however_long() -> Result<()> {
-    let server = Server::start(Setup::script(SCRIPT).toml(PAPERS)).await?;
+    let script = "scenes:\n  - turns:\n      - - text: Read.\n";
+    let server = Server::start(Setup::script(script).toml(PAPERS)).await?;
     let client = Client::new(&server, &server.token)?;
     // More than a message takes: it goes from the disk to the disk.
     let long: Vec<u8> = (0..15 << 20).map(|n: u32| n.to_le_bytes()[0]).collect();

@@ -248,7 +248,7 @@ fn costs(subjects: &[(Subject, CountedRuns)]) -> Vec<Bar> {
 
 fn rows(of: Of, table: &Table) -> Markup {
     html! {
-        div.table {
+        div.table tabindex="0" {
             table {
                 caption.unseen { (heading(of)) }
                 thead { tr { @for column in table.columns { th scope="col" { (words(column)) } } } }

@@ -78,7 +78,7 @@ fn row(known: &Execution, event: &Event, now: i64) -> Markup {
         li.event-row id={ "e-" (event.seq) } data-event=(kind) data-nav tabindex="-1" {
             details {
                 summary {
-                    a.event-seq href={ "/executions/" (known.id) "?at=" (event.seq) "#e-" (event.seq) } title="To this point of the conversation" { (event.seq) }
+                    span.event-seq { (event.seq) }
                     strong { (kind) }
                     @if !data.is_null() { code.event-gist { (text::visible(&gist)) } }
                     span.quiet { (moment(event.at, now)) }
@@ -88,6 +88,7 @@ fn row(known: &Execution, event: &Event, now: i64) -> Markup {
                         (time::rfc3339(event.at))
                         @if let Some(incarnation) = event.incarnation { " · told by worker " (incarnation) }
                         @if let Some(seq) = event.worker_seq { ", its fact " (seq) }
+                        " · " a href={ "/executions/" (known.id) "?at=" (event.seq) "#e-" (event.seq) } { "in the conversation" }
                         " · " a href={ "/executions/" (known.id) "/events?kind=" (encode(kind)) } { "only these" }
                     }
                     @if !data.is_null() { pre.content { (text::visible(&text::pretty(&data))) } }

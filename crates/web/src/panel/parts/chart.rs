@@ -32,7 +32,8 @@ pub(in crate::panel) fn columns(title: &str, series: &[&str], columns: &[Column]
     let room = HEIGHT - BELOW - ABOVE;
     let scale = if highest > 0.0 { room / highest } else { 0.0 };
     html! {
-        figure.chart {
+        // Wider than a phone: with the keyboard, too, one gets to its end.
+        figure.chart tabindex="0" {
             figcaption.legend {
                 @for (n, name) in series.iter().enumerate() { span { i class={ "swatch s" (n) } {} (name) } }
             }
@@ -87,7 +88,7 @@ pub(in crate::panel) fn bars(title: &str, bars: &[Bar]) -> Markup {
     let longest = shown.iter().map(|bar| bar.value.max(bar.reaches)).fold(0.0, f64::max);
     let scale = if longest > 0.0 { (WIDTH - NAME - VALUE) / longest } else { 0.0 };
     html! {
-        figure.chart {
+        figure.chart tabindex="0" {
             svg role="img" viewBox={ "0 0 " (WIDTH) " " (shown.len().max(1) as f64 * ROW) } {
                 title { (title) }
                 @for (at, bar) in shown.iter().enumerate() {
