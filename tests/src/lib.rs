@@ -55,9 +55,7 @@ pub fn holdpoint() -> Result<PathBuf> {
 /// # Errors
 /// When it was not installed.
 pub fn claude() -> Result<PathBuf> {
-    let folder = build_dir()?.parent().context("no target folder")?.join("test-tools/claude-2.1.330/claude");
-    ensure!(folder.is_file(), "{} is not there: run `cargo xtask test`, which installs it", folder.display());
-    Ok(folder)
+    test_tool("claude-2.1.330/claude")
 }
 
 /// The script of axe-core that `cargo xtask test` installed.
@@ -65,11 +63,16 @@ pub fn claude() -> Result<PathBuf> {
 /// # Errors
 /// When it was not installed.
 pub fn axe_core() -> Result<PathBuf> {
-    let path = build_dir()?
-        .parent()
-        .context("no target folder")?
-        .join("test-tools/axe-core/node_modules/axe-core/axe.min.js");
-    ensure!(path.is_file(), "{} is not there: run `cargo xtask test`, which installs it", path.display());
+    test_tool("axe-core/node_modules/axe-core/axe.min.js")
+}
+
+/// Something that `cargo xtask test` installed.
+///
+/// # Errors
+/// When it was not installed.
+pub fn test_tool(name: &str) -> Result<PathBuf> {
+    let path = build_dir()?.parent().context("no target folder")?.join("test-tools").join(name);
+    ensure!(path.exists(), "{} is not there: run `cargo xtask test`, which installs it", path.display());
     Ok(path)
 }
 

@@ -5,7 +5,7 @@ use std::{process::Stdio, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use fantoccini::Locator;
-use holdpoint_tests::{Server, Setup, browser::Browser, build_dir};
+use holdpoint_tests::{Server, Setup, browser::Browser, test_tool};
 use serde_json::{Value, json};
 
 /// Every conversation asks to run a command, and has made a file when its turn is over.
@@ -181,12 +181,8 @@ fn schemathesis(server: &Server, document: &Value, things: &Things, args: &[&str
     std::fs::write(folder.join("schemathesis.toml"), settings(things)?)?;
     std::fs::write(folder.join("hooks.py"), HOOKS)?;
     std::fs::write(folder.join("openapi.json"), document.to_string())?;
-    let tools = build_dir()?.parent().context("no target folder")?.join("test-tools/schemathesis");
-    ensure!(
-        tools.join("schemathesis").is_dir(),
-        "{} is not there: run `cargo xtask test`, which installs it",
-        tools.display()
-    );
+    test_tool("schemathesis/schemathesis")?;
+    let tools = test_tool("schemathesis")?;
     let output = std::process::Command::new("python3")
         .args(["-m", "schemathesis.cli", "--config-file"])
         .arg(folder.join("schemathesis.toml"))

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ContainerDef, Keep, Policy,
+    ContainerDef, Keep, Policy, UnixMs,
     form::{self, Checked, FieldErrors, FieldKind, FormField, Given, Inputs},
 };
 
@@ -191,6 +191,20 @@ impl AgentDef {
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String", extend("pattern" = "^[0-9]{1,9} ?(ms|s|m|h|d)$"))]
 pub struct HumanDuration(pub u64);
+
+impl HumanDuration {
+    /// In milliseconds; the end of time for what is longer.
+    #[must_use]
+    pub fn ms(self) -> UnixMs {
+        UnixMs::try_from(self.0).unwrap_or(UnixMs::MAX)
+    }
+
+    /// When so much time has passed.
+    #[must_use]
+    pub fn after(self, then: UnixMs) -> UnixMs {
+        then.saturating_add(self.ms())
+    }
+}
 
 impl FromStr for HumanDuration {
     type Err = String;

@@ -24,7 +24,7 @@ impl Keep {
     pub fn ms(self) -> UnixMs {
         match self {
             Self::Forever => UnixMs::MAX,
-            Self::For(time) => UnixMs::try_from(time.0).unwrap_or(UnixMs::MAX),
+            Self::For(time) => time.ms(),
         }
     }
 

@@ -19,6 +19,7 @@ mod harden;
 pub mod limits;
 pub mod markdown;
 mod openapi;
+mod paging;
 mod panel;
 mod people;
 mod problem;

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     auth::Caller,
     body::{Page, Query},
-    limits,
     openapi::{Doc, Group},
+    paging::{cut, page_size},
     problem::Problem,
     state::WebState,
     time::At,
@@ -73,7 +73,7 @@ pub(super) async fn audit(
 ) -> Result<Json<Page<Line, u64>>, Problem> {
     caller.check_administer()?;
     let kind = params.kind.map(|kind| kind.parse::<Deed>()).transpose().map_err(Problem::invalid)?;
-    let limit = params.limit.unwrap_or(limits::DEFAULT_PAGE).clamp(1, limits::MAX_PAGE);
+    let limit = page_size(params.limit);
     let (lines, next) = audit_page(&state, kind, params.cursor, limit).await?;
     let items = lines.into_iter().map(|line| Line {
         id: line.id,
@@ -97,8 +97,6 @@ pub(crate) async fn audit_page(
     limit: u32,
 ) -> Result<(Vec<Audited>, Option<u64>), Problem> {
     let mut lines = state.store().audited(kind, before, limit + 1).await?;
-    let more = lines.len() > limit as usize;
-    lines.truncate(limit as usize);
-    let next = lines.last().filter(|_| more).map(|line| line.id);
+    let next = cut(&mut lines, limit, |line| line.id);
     Ok((lines, next))
 }

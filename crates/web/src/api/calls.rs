@@ -11,6 +11,7 @@ use crate::{
     body::{Path, Query},
     limits,
     openapi::{Doc, Group},
+    paging::cut,
     problem::Problem,
     state::WebState,
 };
@@ -60,9 +61,7 @@ pub(super) async fn calls(
 ) -> Result<Json<Calls>, Problem> {
     let id = execution(&state, &caller, &id, Act::See).await?.id;
     let mut calls = state.store().recorded_calls(id, params.after, limits::CALLS_PAGE + 1).await?;
-    let more = calls.len() > limits::CALLS_PAGE as usize;
-    calls.truncate(limits::CALLS_PAGE as usize);
-    let next = more.then(|| calls.last().map(|call| call.seq)).flatten();
+    let next = cut(&mut calls, limits::CALLS_PAGE, |call| call.seq);
     let items = calls.into_iter().map(|call| Call {
         seq: call.seq,
         thread: call.thread,

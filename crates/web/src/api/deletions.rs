@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     auth::Caller,
     body::{Page, Query},
-    limits,
     openapi::{Doc, Group},
+    paging::{cut, page_size},
     problem::Problem,
     state::WebState,
     time::At,
@@ -68,11 +68,9 @@ pub(super) async fn deletions(
 ) -> Result<Json<Page<DeletionRow>>, Problem> {
     caller.check_operate()?;
     let after = params.cursor.map(|text| text.parse::<Place>()).transpose().map_err(Problem::invalid)?;
-    let limit = params.limit.unwrap_or(limits::DEFAULT_PAGE).clamp(1, limits::MAX_PAGE);
+    let limit = page_size(params.limit);
     let mut rows = state.store().deletions(after, limit + 1).await?;
-    let more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let next = rows.last().filter(|_| more).map(|row| row.place().to_string());
+    let next = cut(&mut rows, limit, |row| row.place().to_string());
     let items = rows
         .into_iter()
         .map(|row| DeletionRow { files_deleted_at: row.files_deleted_at.map(At), deletion: view(row) });

@@ -23,6 +23,7 @@ use crate::{
     feed::{Fed, Feed},
     limits,
     openapi::{Doc, Gives, Group, Operation},
+    paging::cut,
     problem::Problem,
     state::WebState,
     time::At,
@@ -131,9 +132,7 @@ fn view(event: &Event) -> EventView<'_> {
 async fn page(state: &WebState, id: ExecutionId, params: &Params) -> Result<Response, Problem> {
     let limit = params.limit.unwrap_or(limits::EVENTS_PAGE).clamp(1, limits::EVENTS_PAGE);
     let mut events = state.store().events(id, params.after, limit + 1).await?;
-    let more = events.len() > limit as usize;
-    events.truncate(limit as usize);
-    let next = more.then(|| events.last().map(|event| event.seq)).flatten();
+    let next = cut(&mut events, limit, |event| event.seq);
     Ok(Json(Page { items: events.iter().map(view).collect(), next }).into_response())
 }
 

@@ -10,8 +10,8 @@ use super::views::{self, RowView};
 use crate::{
     auth::Caller,
     body::{Page, Query},
-    limits,
     openapi::{Doc, Group},
+    paging::{cut, page_size},
     problem::Problem,
     state::WebState,
 };
@@ -49,11 +49,9 @@ pub(super) async fn executions(
         text: params.q,
     };
     let cursor = params.cursor.map(|text| text.parse::<Cursor>()).transpose().map_err(Problem::invalid)?;
-    let limit = params.limit.unwrap_or(limits::DEFAULT_PAGE).clamp(1, limits::MAX_PAGE);
+    let limit = page_size(params.limit);
     let mut rows = state.store().list(&filter, cursor, limit + 1).await?;
-    let more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let next = more.then(|| rows.last().map(|row| row.cursor().to_string())).flatten();
+    let next = cut(&mut rows, limit, |row| row.cursor().to_string());
     let items = rows.iter().map(|row| views::row(&state, &caller, row)).collect();
     Ok(Json(Page { items, next }))
 }

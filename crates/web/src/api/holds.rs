@@ -14,8 +14,8 @@ use super::views::{self, HoldRowView};
 use crate::{
     auth::Caller,
     body::{Page, Query},
-    limits,
     openapi::{Doc, Group},
+    paging::{cut, page_size},
     problem::Problem,
     state::WebState,
     waiting,
@@ -59,7 +59,6 @@ pub(super) async fn holds(
         .map(|id| id.parse().map_err(|_| Problem::invalid(format!("{id:?} is not the id of an execution"))))
         .transpose()?;
     let now = state.now();
-    let within = |time: HumanDuration| now.saturating_add(UnixMs::try_from(time.0).unwrap_or(UnixMs::MAX));
     let filter = HoldFilter {
         phase: phase(params.status.as_deref().unwrap_or("open")).map_err(Problem::invalid)?,
         execution,
@@ -72,10 +71,10 @@ pub(super) async fn holds(
             .map(|whose| assigned(&whose, &caller))
             .transpose()
             .map_err(Problem::invalid)?,
-        due_before: params.due_within.map(within),
+        due_before: params.due_within.map(|time| time.after(now)),
         snoozes: snoozes(params.snoozed.as_deref(), &caller, now).map_err(Problem::invalid)?,
     };
-    let limit = params.limit.unwrap_or(limits::DEFAULT_PAGE).clamp(1, limits::MAX_PAGE);
+    let limit = page_size(params.limit);
     let (rows, next) = hold_page(&state, &filter, params.cursor.as_deref(), limit).await?;
     let items = rows.iter().map(|row| views::hold(&state, row)).collect();
     Ok(Json(Page { items, next }))
@@ -90,10 +89,8 @@ pub(crate) async fn hold_page(
 ) -> Result<(Vec<HoldRow>, Option<String>), Problem> {
     let after = cursor.map(place).transpose().map_err(Problem::invalid)?;
     let mut rows = state.store().holds_after(filter, after, limit + 1).await?;
-    let more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let last = rows.last().filter(|_| more).map(|row| filter.place_of(row));
-    Ok((rows, last.map(|(at, id)| format!("{at}.{id}"))))
+    let next = cut(&mut rows, limit, |row| filter.place_of(row));
+    Ok((rows, next.map(|(at, id)| format!("{at}.{id}"))))
 }
 
 fn assigned(whose: &str, caller: &Caller) -> Result<Option<UserId>, String> {

@@ -65,9 +65,7 @@ fn again(body: &Body, now: UnixMs) -> Result<Again, String> {
             .parse::<Timestamp>()
             .map(|until| Again::At(until.as_millisecond()))
             .map_err(|_| format!("`until` is {until:?}: write a time as in RFC 3339, or nearly_due")),
-        (None, Some(time)) => {
-            Ok(Again::At(now.saturating_add(UnixMs::try_from(time.0).unwrap_or(UnixMs::MAX))))
-        }
+        (None, Some(time)) => Ok(Again::At(time.after(now))),
         (Some(_), Some(_)) => Err("give `until` or `for`, not both".into()),
     }
 }

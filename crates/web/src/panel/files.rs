@@ -20,7 +20,7 @@ use super::{
 use crate::{
     auth::{Caller, Visitor},
     body::{Path, Query},
-    collected, encode, file_path, limits,
+    collected, file_path, limits, paging,
     problem::Problem,
     state::WebState,
 };
@@ -47,19 +47,14 @@ pub(super) async fn page(
     Visitor(caller): Visitor,
     Query(params): Query<Params>,
 ) -> Result<Response, PageError> {
-    let cursor = (!params.cursor.is_empty())
-        .then(|| params.cursor.parse::<Cursor>())
-        .transpose()
-        .map_err(Problem::invalid)?;
+    let cursor = paging::cursor(&params.cursor)?;
     let filter = ListFilter {
         only_for: caller.sees_only(),
         agent: Some(params.agent.trim().to_owned()).filter(|agent| !agent.is_empty()),
         ..ListFilter::default()
     };
     let mut rows = state.store().list(&filter, cursor, limits::DEFAULT_PAGE + 1).await?;
-    let more = rows.len() > limits::DEFAULT_PAGE as usize;
-    rows.truncate(limits::DEFAULT_PAGE as usize);
-    let next = rows.last().filter(|_| more).map(ExecutionRow::cursor);
+    let next = paging::cut(&mut rows, limits::DEFAULT_PAGE, ExecutionRow::cursor);
     let wanted = params.q.trim().to_lowercase();
     let mut found = Vec::new();
     for row in &rows {
@@ -71,13 +66,7 @@ pub(super) async fn page(
         }
     }
     let uploads: Vec<Upload> = match cursor {
-        None => state
-            .store()
-            .uploads(caller.user)
-            .await?
-            .into_iter()
-            .filter(|upload| upload.taken.is_none())
-            .collect(),
+        None => state.store().uploads(caller.user).await?,
         Some(_) => Vec::new(),
     };
     let open = inbox::count_for(&state, &caller).await?;
@@ -182,14 +171,8 @@ fn waiting(uploads: &[Upload], now: i64) -> Markup {
 }
 
 fn address(params: &Params, next: Cursor) -> String {
-    let mut query = Vec::new();
-    for (key, value) in [("q", &params.q), ("agent", &params.agent)] {
-        if !value.is_empty() {
-            query.push(format!("{key}={}", encode(value)));
-        }
-    }
-    query.push(format!("cursor={}", encode(&next.to_string())));
-    format!("/files?{}", query.join("&"))
+    let chosen = [("q", &*params.q), ("agent", &params.agent), ("cursor", &next.to_string())];
+    paging::address("/files", &chosen)
 }
 
 /// `POST /uploads/{id}/remove`: gives an upload up.

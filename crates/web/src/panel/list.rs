@@ -12,7 +12,7 @@ use super::{
     layout::Page,
     parts::{dollars, moment, status},
 };
-use crate::{auth::Visitor, body::Query, encode, limits, problem::Problem, state::WebState, statuses};
+use crate::{auth::Visitor, body::Query, limits, paging, problem::Problem, state::WebState, statuses};
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Params {
@@ -31,10 +31,7 @@ pub(super) async fn page(
     Visitor(caller): Visitor,
     Query(params): Query<Params>,
 ) -> Result<Response, PageError> {
-    let cursor = (!params.cursor.is_empty())
-        .then(|| params.cursor.parse::<Cursor>())
-        .transpose()
-        .map_err(Problem::invalid)?;
+    let cursor = paging::cursor(&params.cursor)?;
     let some = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
     let filter = ListFilter {
         owner: None,
@@ -45,9 +42,7 @@ pub(super) async fn page(
     };
     let limit = limits::DEFAULT_PAGE;
     let mut found = state.store().list(&filter, cursor, limit + 1).await?;
-    let more = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    let next = more.then(|| found.last().map(ExecutionRow::cursor)).flatten();
+    let next = paging::cut(&mut found, limit, ExecutionRow::cursor);
     let open = inbox::count_for(&state, &caller).await?;
     let agents: Vec<&str> = state.control.agents().keys().map(String::as_str).collect();
     let body = html! {
@@ -89,16 +84,10 @@ fn nothing(params: &Params) -> Markup {
 
 /// The address of a page of this list.
 fn address(params: &Params, cursor: Option<Cursor>) -> String {
-    let mut query = Vec::new();
-    for (key, value) in [("status", &params.status), ("agent", &params.agent), ("q", &params.q)] {
-        if !value.is_empty() {
-            query.push(format!("{key}={}", encode(value)));
-        }
-    }
-    if let Some(cursor) = cursor {
-        query.push(format!("cursor={}", encode(&cursor.to_string())));
-    }
-    format!("/executions?{}", query.join("&"))
+    let cursor = cursor.map(|cursor| cursor.to_string()).unwrap_or_default();
+    let chosen =
+        [("status", &*params.status), ("agent", &params.agent), ("q", &params.q), ("cursor", &cursor)];
+    paging::address("/executions", &chosen)
 }
 
 fn filters(params: &Params, agents: &[&str]) -> Markup {

@@ -2,7 +2,6 @@
 //! below the data folder, each under an id of ours, never under a name that a client chose. A conversation that is
 //! started with them takes them as uploads of `/v1/uploads`, which they become by then.
 //!
-//!
 //! ```text
 //! uploads-compat/<batch>/batch.json          whose, since when, taken by which execution
 //!                       /<upload>/name.json  the file's name and how many pieces it has

@@ -10,7 +10,7 @@ mod session;
 mod share;
 
 use axum::{extract::State, response::Response};
-use holdpoint_model::{Execution, Seq, Standing};
+use holdpoint_model::{Event, Execution, Seq, Standing};
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -71,16 +71,27 @@ fn view_of<'a>(
 /// The log up to `until` (or all there is) as a timeline.
 async fn fold(state: &WebState, id: holdpoint_model::ExecutionId, until: Seq) -> Result<Timeline, Problem> {
     let mut timeline = Timeline::default();
+    each_event(state, id, until, |event| timeline.apply(event).map(drop)).await?;
+    Ok(timeline)
+}
+
+/// The log up to `until` (or all there is), event by event; an error of the log's own, where one fits nowhere.
+async fn each_event(
+    state: &WebState,
+    id: holdpoint_model::ExecutionId,
+    until: Seq,
+    mut each: impl FnMut(&Event) -> Result<(), String>,
+) -> Result<(), Problem> {
     let mut after = 0;
     while after < until {
         let events = state.store().events(id, after, limits::EVENTS_PAGE).await?;
         let Some(last) = events.last() else { break };
         after = last.seq;
         for event in events.iter().filter(|event| event.seq <= until) {
-            timeline.apply(event).map_err(|error| Problem::internal("read a log", &error))?;
+            each(event).map_err(|error| Problem::internal("read a log", &error))?;
         }
     }
-    Ok(timeline)
+    Ok(())
 }
 
 pub(super) async fn page(

@@ -6,7 +6,7 @@ use holdpoint_model::{Execution, Seq, UnixMs};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::view_of;
+use super::{each_event, view_of};
 use crate::{
     auth::{Act, Visitor, execution_as},
     body::{Path, Query},
@@ -48,25 +48,20 @@ impl Scene {
     async fn of(state: &WebState, known: &Execution, at: Seq, is_operator: bool) -> Result<Self, Problem> {
         let (mut whole, mut timeline) = (Timeline::default(), Timeline::default());
         let mut steps: Vec<Step> = Vec::new();
-        let mut after = 0;
-        while after < known.seq {
-            let events = state.store().events(known.id, after, limits::EVENTS_PAGE).await?;
-            let Some(last) = events.last() else { break };
-            after = last.seq;
-            for event in events {
-                let fold = |error| Problem::internal("read a log", &error);
-                let before = whole.execution().map(|execution| execution.status);
-                let parts = whole.apply(&event).map_err(fold)?;
-                let status = whole.execution().map(|execution| execution.status);
-                if whole.any_seen(&parts, is_operator) || (before.is_some() && before != status) {
-                    steps.push(Step { seq: event.seq, at: event.at });
-                }
-                // Up to the step that is shown: the first, if none is named.
-                if event.seq <= at || steps.is_empty() || steps[0].seq == event.seq {
-                    timeline.apply(&event).map_err(fold)?;
-                }
+        each_event(state, known.id, known.seq, |event| {
+            let before = whole.execution().map(|execution| execution.status);
+            let parts = whole.apply(event)?;
+            let status = whole.execution().map(|execution| execution.status);
+            if whole.any_seen(&parts, is_operator) || (before.is_some() && before != status) {
+                steps.push(Step { seq: event.seq, at: event.at });
             }
-        }
+            // Up to the step that is shown: the first, if none is named.
+            if event.seq <= at || steps.is_empty() || steps[0].seq == event.seq {
+                timeline.apply(event)?;
+            }
+            Ok(())
+        })
+        .await?;
         let here = steps.iter().rposition(|step| step.seq <= at).unwrap_or(0);
         Ok(Self { timeline, steps, here })
     }

@@ -1,7 +1,7 @@
 //! What the inbox's forms post to, beside decisions.
 
 use axum::{extract::State, response::Response};
-use holdpoint_model::{HoldId, HumanDuration, UnixMs};
+use holdpoint_model::{HoldId, HumanDuration};
 use http::HeaderMap;
 
 use crate::{
@@ -52,7 +52,7 @@ async fn put_off(state: &WebState, caller: &Caller, id: &str, action: &str) -> R
         "nearly-due" => Again::NearlyDue,
         time => {
             let time: HumanDuration = time.parse().map_err(Problem::invalid)?;
-            Again::At(state.now().saturating_add(UnixMs::try_from(time.0).unwrap_or(UnixMs::MAX)))
+            Again::At(time.after(state.now()))
         }
     };
     waiting::snooze(state, caller, id, again).await.map(drop)

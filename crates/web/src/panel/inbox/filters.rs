@@ -1,13 +1,11 @@
 //! What of the inbox is shown.
 
-use std::fmt::Write as _;
-
 use holdpoint_model::{HoldKind, UnixMs};
 use holdpoint_store::{HoldFilter, Snoozes};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use crate::{auth::Caller, encode, problem::Problem, waiting};
+use crate::{auth::Caller, paging, problem::Problem, waiting};
 
 /// As they stand in the address; empty ones do not restrict.
 #[derive(Debug, Default, Deserialize)]
@@ -71,9 +69,7 @@ impl Filters {
 
     /// The address of a page with these filters.
     pub(super) fn address(&self, cursor: Option<&str>) -> String {
-        let mut address = String::from("/inbox");
-        let mut separator = '?';
-        let kept = [
+        let chosen = [
             ("whose", self.whose.as_str()),
             ("agent", &self.agent),
             ("kind", &self.kind),
@@ -81,13 +77,7 @@ impl Filters {
             ("show", &self.show),
             ("cursor", cursor.unwrap_or_default()),
         ];
-        for (key, value) in kept {
-            if !value.is_empty() {
-                let _ = write!(address, "{separator}{key}={}", encode(value));
-                separator = '&';
-            }
-        }
-        address
+        paging::address("/inbox", &chosen)
     }
 
     /// The controls.
