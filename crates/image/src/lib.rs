@@ -10,7 +10,6 @@ mod engine;
 mod layer;
 mod manifest;
 mod packages;
-mod problem;
 mod rootfs;
 mod sources;
 
@@ -26,9 +25,9 @@ use holdpoint_model::image::{
 };
 
 pub use engine::{Found, list, load, manifest_in};
+pub use holdpoint_model::problem::Problem;
 pub use layer::{Digested, digest_file};
 pub use manifest::{Debian, Manifest, Program};
-pub use problem::Problem;
 pub use rootfs::Package;
 
 use archive::{Blob, Data, ImageArchive, Parts, Run};

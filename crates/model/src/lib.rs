@@ -21,6 +21,8 @@ pub mod keep;
 pub mod occasion;
 pub mod policy;
 pub mod pricing;
+pub mod problem;
+pub mod tree;
 pub mod user;
 pub mod wire;
 
@@ -37,4 +39,5 @@ pub use ids::*;
 pub use keep::{Keep, KeepRules, KeepSource};
 pub use occasion::Occasion;
 pub use policy::{Policy, Rule, Verdict};
+pub use tree::{Tree, TreeError, TreeFile};
 pub use user::{Actor, Channel, Role};

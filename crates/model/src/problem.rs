@@ -1,4 +1,4 @@
-//! What went wrong, for the person who asked for the image.
+//! What went wrong, for the person who asked for something to be built or fetched.
 
 use std::{fmt, io, path::Path};
 
@@ -14,17 +14,21 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(what: impl Into<String>, why: impl fmt::Display) -> Self {
+    /// What failed, and why.
+    pub fn new(what: impl Into<String>, why: impl fmt::Display) -> Self {
         Self { what: what.into(), why: why.to_string(), next: Vec::new() }
     }
 
-    pub(crate) fn next(mut self, next: impl Into<String>) -> Self {
+    /// With one more line to type.
+    #[must_use]
+    pub fn next(mut self, next: impl Into<String>) -> Self {
         self.next.push(next.into());
         self
     }
 
     /// A file or folder that could not be used, with what helps where that is known.
-    pub(crate) fn file(what: &str, path: &Path, error: &io::Error) -> Self {
+    #[must_use]
+    pub fn file(what: &str, path: &Path, error: &io::Error) -> Self {
         let problem = Self::new(format!("failed to {what} {}", path.display()), error);
         match error.kind() {
             io::ErrorKind::StorageFull => problem.next(format!("df -h {}", path.display())),
