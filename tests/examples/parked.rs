@@ -109,6 +109,7 @@ async fn parked(store: Arc<Store>, n: usize) -> Result<()> {
         inputs: std::collections::BTreeMap::new(),
         rehearsal: true,
         forked_from: None,
+        release: None,
     };
     let created = store.create(id, created, "Do it".into(), Vec::new(), None).await?;
     let holdpoint_store::CreateOutcome::New(state) = created else { anyhow::bail!("not new") };

@@ -186,6 +186,7 @@ impl Filling {
             inputs: [("prompt".to_owned(), prompt.clone())].into(),
             rehearsal: false,
             forked_from: None,
+            release: None,
         };
         let created = store.create(id, created, prompt, Vec::new(), None).await?;
         let holdpoint_store::CreateOutcome::New(state) = created else { anyhow::bail!("not new") };

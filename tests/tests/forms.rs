@@ -277,6 +277,7 @@ async fn a_server_that_dies_forgets_nothing_that_came() -> anyhow::Result<()> {
         inputs: std::collections::BTreeMap::new(),
         rehearsal: true,
         forked_from: None,
+        release: None,
     };
     let place = "attachments/whole.txt".to_owned();
     let take = TakeUpload { id: whole.parse::<UploadId>()?, owner: user, place: place.clone() };

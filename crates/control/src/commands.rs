@@ -180,10 +180,11 @@ impl Control {
     /// # Errors
     /// [`StartError`]; nothing was started then.
     pub async fn start(&self, new: NewExecution) -> Result<Started, StartError> {
-        let Some(definition) = self.agents().get(&new.agent).cloned() else {
+        let deployed = self.inner.releases.deployed();
+        let Some(definition) = deployed.agents.get(&new.agent).cloned() else {
             return Err(StartError::UnknownAgent {
                 name: new.agent,
-                known: self.agents().keys().cloned().collect(),
+                known: deployed.agents.keys().cloned().collect(),
             });
         };
         let idempotency = new.idempotency.map(|(user, key, request)| Idempotency { user, key, request });
@@ -206,6 +207,7 @@ impl Control {
             inputs: ready.inputs,
             rehearsal,
             forked_from: None,
+            release: deployed.stamp,
         };
         let outcome = self
             .store()

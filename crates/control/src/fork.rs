@@ -76,6 +76,7 @@ impl Control {
             inputs: source.inputs.clone(),
             rehearsal: source.rehearsal,
             forked_from: Some(ForkedFrom { execution: source.id, seq }),
+            release: source.release.clone(),
         };
         let id = ExecutionId(Uuid::now_v7());
         let outcome = match self.branch(&source, &checkpoint, id, created.session).await {

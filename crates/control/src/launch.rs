@@ -13,16 +13,17 @@ use holdpoint_engine::{
     container::{NOTES_FILE, SESSION_FOLDER},
 };
 use holdpoint_model::{
-    Digest, Execution, Network, Residency,
+    ContainerDef, Digest, Execution, Network, Residency, Stamp,
     container::Note,
     event::{EventBody, Problem, ToolResult},
+    release::IMAGE_INSTRUCTIONS,
     wire::{Bridge, WIRE_VERSION, WorkerSpec, block_digest},
 };
 use holdpoint_store::StoreError;
 use thiserror::Error;
 use tracing::warn;
 
-use crate::{Inner, Purpose, UploadError, commands::blocking, layout::create_private};
+use crate::{Inner, Purpose, UploadError, VERIFICATION_AGENT, commands::blocking, layout::create_private};
 
 /// The name of the specification in a worker's run folder.
 const SPEC_FILE: &str = "spec.json";
@@ -72,6 +73,25 @@ impl LaunchError {
         };
         Some(Problem { code: code.into(), title, detail, hint })
     }
+}
+
+/// The release whose image a conversation runs in, where that has one and its agent does not name another.
+fn image_of(state: &Execution) -> Option<&Stamp> {
+    let own = state.definition.container.image.is_some();
+    state.release.as_ref().filter(|stamp| stamp.image.is_some() && !own)
+}
+
+fn container_of(state: &Execution) -> ContainerDef {
+    let image = image_of(state).and_then(|stamp| stamp.image.clone());
+    let def = state.definition.container.clone();
+    ContainerDef { image: image.or_else(|| def.image.clone()), ..def }
+}
+
+/// What is added to the CLI's own system prompt: the agent's own, and what it has to know of its image.
+fn system_prompt(state: &Execution) -> String {
+    let of_image = image_of(state).map(|_| IMAGE_INSTRUCTIONS);
+    let own = Some(state.definition.system_prompt.as_str()).filter(|prompt| !prompt.is_empty());
+    own.into_iter().chain(of_image).collect::<Vec<_>>().join("\n\n")
 }
 
 impl Inner {
@@ -128,9 +148,15 @@ impl Inner {
             workspace: layout.workspace(id.execution),
             home: layout.home(id.execution),
             read_only: state.definition.plugins.clone(),
-            container: state.definition.container.clone(),
+            container: container_of(state),
         };
         self.options.engine.start(start).await?;
+        if state.agent == VERIFICATION_AGENT {
+            // What it really runs in, and not what was asked for.
+            let seen = self.options.engine.look(&[id]).await?;
+            let image = seen.into_iter().find_map(|instance| instance.container);
+            self.releases.saw(id.execution, image.map(|container| container.image_digest));
+        }
         Ok(())
     }
 
@@ -153,7 +179,7 @@ impl Inner {
             gateway_token: options.tokens.sign(Purpose::Gateway, id),
             cli: options.cli.clone(),
             bridge: self.bridge(state, &run_dir),
-            container: definition.container.clone(),
+            container: container_of(state),
             session: state.session,
             workspace: options.layout.workspace(id.execution),
             home: options.layout.home(id.execution),
@@ -166,8 +192,9 @@ impl Inner {
             background: definition.background,
             policy: definition.policy.clone(),
             model: definition.model.clone(),
-            system_prompt: definition.system_prompt.clone(),
+            system_prompt: system_prompt(state),
             plugins: definition.plugins.clone(),
+            suggests: image_of(state).is_some(),
             max_turns: definition.limits.turns,
             max_budget_usd: definition.limits.budget_usd.map(|budget| {
                 #[allow(clippy::cast_precision_loss)]

@@ -18,6 +18,7 @@ mod places;
 mod ready;
 mod reconcile;
 mod recover;
+mod releases;
 mod retention;
 mod space;
 mod tokens;
@@ -48,12 +49,15 @@ pub use layout::Layout;
 pub use links::{LinkRefused, WorkerLink};
 pub use notify::Outlets;
 pub use reconcile::Shutdown;
+pub use releases::{DeployError, VERIFICATION_AGENT, VERIFICATION_SCRIPT, Verification};
 pub use retention::{DeleteError, DeletedNow, Due, DuePage, RetentionError};
 pub use space::Room;
 pub use tokens::{Purpose, Tokens};
 pub use uploads::{MAX_UPLOAD_BYTES, UPLOAD_KEPT_MS, UPLOAD_QUOTA, UploadError, check_upload_name};
 
-use crate::{checkpoint::Taking, clock::Clock, links::Links, places::Places, reconcile::Work};
+use crate::{
+    checkpoint::Taking, clock::Clock, links::Links, places::Places, reconcile::Work, releases::Releases,
+};
 
 /// How many deltas a slow viewer may lag behind before it loses some; they are for the eye only.
 const DELTAS_KEPT: usize = 512;
@@ -64,8 +68,10 @@ pub struct ControlOptions {
     pub store: Store,
     /// Where workers run.
     pub engine: Arc<dyn Engine>,
-    /// Agents by name.
+    /// Agents by name, as they are configured: what runs before the first deployment.
     pub agents: BTreeMap<String, AgentDef>,
+    /// Reads them again, as they are configured now; says what is wrong where they cannot be.
+    pub read_agents: ReadAgents,
     /// How long conversations are kept whose agent says nothing; None for ever.
     pub keep: Option<Keep>,
     /// The folders of the data folder.
@@ -90,6 +96,9 @@ pub struct ControlOptions {
     pub now: fn() -> UnixMs,
 }
 
+/// Reads agents by name.
+pub type ReadAgents = Arc<dyn Fn() -> Result<BTreeMap<String, AgentDef>, String> + Send + Sync>;
+
 /// The control plane. Cheap to clone.
 #[derive(Clone)]
 pub struct Control {
@@ -102,6 +111,7 @@ pub(crate) struct Inner {
     pub(crate) places: Places,
     pub(crate) work: Work,
     pub(crate) clock: Clock,
+    pub(crate) releases: Releases,
     pub(crate) taking: Taking,
     pub(crate) waiting_for_room: space::Waiting,
     /// Commands that people run beside sessions.
@@ -135,6 +145,7 @@ impl Control {
     pub fn new(options: ControlOptions) -> Self {
         let places = Places::new(options.max_sessions);
         let started_at = (options.now)();
+        let releases = Releases::new(options.agents.clone());
         Self {
             inner: Arc::new(Inner {
                 options,
@@ -142,6 +153,7 @@ impl Control {
                 places,
                 work: Work::default(),
                 clock: Clock::default(),
+                releases,
                 taking: Taking::default(),
                 waiting_for_room: space::Waiting::default(),
                 executing: Arc::new(tokio::sync::Semaphore::new(inside::AT_ONCE)),
@@ -161,10 +173,10 @@ impl Control {
         &self.inner.options.store
     }
 
-    /// Agents by name.
+    /// Agents by name, as new conversations get them.
     #[must_use]
-    pub fn agents(&self) -> &BTreeMap<String, AgentDef> {
-        &self.inner.options.agents
+    pub fn agents(&self) -> Arc<BTreeMap<String, AgentDef>> {
+        self.inner.releases.deployed().agents
     }
 
     /// Whether a script answers every conversation instead of a model.

@@ -552,6 +552,7 @@ impl Inner {
             return false;
         }
         let linger = i64::try_from(state.definition.linger_ms()).unwrap_or(i64::MAX);
+        let linger = if state.is_moving { 0 } else { linger };
         let linger = if self.places.somebody_waits() { linger.min(MIN_LINGER_MS) } else { linger };
         self.now() - state.updated_at >= linger
     }

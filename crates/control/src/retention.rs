@@ -173,7 +173,7 @@ impl Inner {
     }
 
     fn keep_rules(&self) -> KeepRules {
-        KeepRules::new(&self.options.agents, self.options.keep)
+        KeepRules::new(&self.releases.deployed().agents, self.options.keep)
     }
 
     async fn delete_due(&self, by: &Actor, limit: u32) -> Result<DeletedNow, RetentionError> {

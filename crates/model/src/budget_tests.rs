@@ -22,6 +22,7 @@ fn execution(budget_usd: Option<f64>, rehearsal: bool) -> Execution {
         inputs: BTreeMap::new(),
         rehearsal,
         forked_from: None,
+        release: None,
     };
     let body = EventBody::ExecutionCreated(Box::new(created));
     let id = ExecutionId(Uuid::from_u128(1));

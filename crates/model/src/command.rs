@@ -6,8 +6,9 @@ use uuid::Uuid;
 use crate::budget::{BudgetUse, dollars};
 use crate::event::{Checkpoint, Level, ModelCall, Problem, SendMode};
 use crate::hold::{Answer, Assignee, DecisionRequest};
+use crate::release::Stamp;
 use crate::wire::Fact;
-use crate::{Actor, HoldId, Incarnation, MessageId, UnixMs, WorkerSeq};
+use crate::{Actor, AgentDef, HoldId, Incarnation, MessageId, UnixMs, WorkerSeq};
 
 /// Everything that can change an execution. Each is decided in the transaction that commits its events.
 #[derive(Clone, Debug)]
@@ -109,6 +110,15 @@ pub enum Command {
         incarnation: Incarnation,
         /// The program and its arguments.
         command: Vec<String>,
+    },
+    /// A person moves it to another release. Refused while it is at work.
+    Move {
+        /// To which.
+        release: Stamp,
+        /// Its agent's definition there.
+        definition: Box<AgentDef>,
+        /// Who.
+        by: Actor,
     },
     /// Something people should know.
     Notice {
@@ -212,6 +222,9 @@ pub enum Refusal {
     /// The execution is over.
     #[error("this execution is {0}: it cannot go on")]
     Ended(&'static str),
+    /// It is at work on its release.
+    #[error("it is at work: wait until it waits for somebody, or interrupt it")]
+    AtWork,
     /// Nothing is running that could be interrupted.
     #[error("nothing is running")]
     NotRunning,

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::budget::BudgetUse;
 use crate::hold::{Assignee, Decision, Subject};
 use crate::pricing::Tokens;
+use crate::release::{Stamp, Suggestion};
 use crate::{
     Actor, AgentDef, CallId, Digest, ExecutionId, GrantId, HoldId, HoldKind, Incarnation, MessageId, Rule,
     Seq, SessionId, UnixMs, WorkerSeq,
@@ -268,6 +269,17 @@ pub enum EventBody {
         /// The program and its arguments.
         command: Vec<String>,
     },
+    /// The agent did without a package that its image lacks, and says which.
+    DependencySuggested(Suggestion),
+    /// A person moved it to another release: later workers run on that.
+    ReleaseChanged {
+        /// What it runs on from now on.
+        release: Stamp,
+        /// Its agent's definition there.
+        definition: Box<AgentDef>,
+        /// Who.
+        by: Actor,
+    },
     /// Something an operator or asker should know.
     Notice {
         /// `info` or `warning`.
@@ -346,6 +358,8 @@ impl EventBody {
             Self::InterruptRequested { .. } => "interrupt_requested",
             Self::FinishRequested { .. } => "finish_requested",
             Self::CommandRun { .. } => "command_run",
+            Self::DependencySuggested(_) => "dependency_suggested",
+            Self::ReleaseChanged { .. } => "release_changed",
             Self::Notice { .. } => "notice",
             Self::CliFrame { .. } => "cli_frame",
             Self::ExecutionFinished { .. } => "execution_finished",
@@ -375,6 +389,9 @@ pub struct Created {
     /// Where it branched off from another conversation, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forked_from: Option<ForkedFrom>,
+    /// The release that it was started on; None before the first deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Stamp>,
 }
 
 /// The point at which a conversation branched off from another.

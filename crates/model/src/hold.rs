@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::{Actor, DecisionId, Digest, GrantId, HoldId, Incarnation, Rule, UnixMs, UserId};
+use crate::{Actor, DecisionId, Digest, GrantId, HoldId, Incarnation, ReleaseNumber, Rule, UnixMs, UserId};
 
 /// What kind of answer a hold needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -234,6 +234,9 @@ pub struct Decision {
     /// The grant this decision made or rests on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantId>,
+    /// The release that the conversation ran on then; None before the first deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<ReleaseNumber>,
 }
 
 /// What was decided.

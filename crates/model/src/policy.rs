@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::release::SUGGEST_TOOL_NAME;
+
 /// A pattern over tool uses: `Tool`, or `Tool(pattern)` on the tool's main argument, with `*` for
 /// any run of characters. `*` alone matches every tool; `mcp__server__*` every tool of a server.
 ///
@@ -222,6 +224,9 @@ impl Policy {
         let for_person = matches!(tool, "AskUserQuestion" | "ExitPlanMode");
         if let Some(rule) = find(&self.refuse) {
             Verdict::Refuse(rule)
+        } else if tool == SUGGEST_TOOL_NAME {
+            // It changes nothing but the log, where people read it.
+            Verdict::Allow(Rule::new(tool, None))
         } else if for_person || find(&self.ask).is_some() {
             Verdict::Ask
         } else {

@@ -336,6 +336,9 @@ pub struct WorkerSpec {
     pub system_prompt: String,
     /// Plugin folders.
     pub plugins: Vec<PathBuf>,
+    /// It runs in an image that cannot be changed, and may say what is missing there.
+    #[serde(default)]
+    pub suggests: bool,
     /// Model calls for one message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_turns: Option<u32>,

@@ -95,6 +95,7 @@ async fn warm(store: &Store, n: usize) -> Result<ExecutionId, Failure> {
         inputs: BTreeMap::new(),
         rehearsal: true,
         forked_from: None,
+        release: None,
     };
     store.create(id, created, "go".into(), vec![], None).await?;
     store.apply(id, Command::StartWorker { engine: "process".into(), reason: "bench".into() }).await?;

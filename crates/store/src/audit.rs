@@ -48,11 +48,12 @@ pub enum Deed {
     Unshared,
     Deleted,
     Exec,
+    Deployed,
 }
 
 impl Deed {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::SignedIn,
         Self::SignInFailed,
         Self::SignedOut,
@@ -70,6 +71,7 @@ impl Deed {
         Self::Unshared,
         Self::Deleted,
         Self::Exec,
+        Self::Deployed,
     ];
 
     /// The name as stored and sent.
@@ -93,6 +95,7 @@ impl Deed {
             Self::Unshared => "unshared",
             Self::Deleted => "deleted",
             Self::Exec => "exec",
+            Self::Deployed => "deployed",
         }
     }
 }

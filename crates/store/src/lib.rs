@@ -18,6 +18,7 @@ mod people;
 mod reads;
 mod rebuild;
 mod recorded;
+mod releases;
 mod retention;
 mod rows;
 mod schema;
@@ -40,6 +41,7 @@ pub use options::{Clock, IdSource, StoreOptions, SystemClock, TimeOrderedIds};
 pub use outbox::{AfterFailure, Claim, Delivery, LONGEST_WAIT_MS};
 pub use people::{LinkUse, SecretHash, User, UserChange};
 pub use recorded::{RecordedCall, StoredCall};
+pub use releases::{RELEASES_LISTED, ReleaseError, ReleaseRow, ReleaseStep};
 pub use retention::{Deletable, Deleting, Deletion, Place};
 pub use rows::{
     Applied, Counts, CreateOutcome, Cursor, ExecutionRow, FactsApplied, Hint, HoldFilter, HoldPhase, HoldRow,

@@ -9,7 +9,7 @@ use crate::{Rebuilt, StoreError, figures, load, search};
 
 /// The version of what the projections hold. Raise it with every change of the aggregate's shape or
 /// of a projection: a data file of another version is rebuilt when it is opened.
-pub(crate) const PROJECTIONS: i64 = 2;
+pub(crate) const PROJECTIONS: i64 = 3;
 
 /// Executions looked up at a time.
 const EXECUTIONS_PAGE: i64 = 500;

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::cache::Cache;
 use crate::codec::{signed, to_json};
+use crate::releases::refuse_removed;
 use crate::writer::{Committed, HINTS_KEPT, Tx, WriterHandle, WriterParts, spawn};
 use crate::{
     Applied, ApplyError, CreateOutcome, FactsApplied, Hint, Idempotency, OpenError, Rebuilt, StoreError,
@@ -120,6 +121,9 @@ impl Store {
                         && let Some(existing) = started_before(tx, idempotency).await?
                     {
                         return Ok(Some(existing));
+                    }
+                    if let Some(release) = &created.release {
+                        refuse_removed(tx, release).await?;
                     }
                     tx.create(id, created, prompt, files).await?;
                     upload_rows::take(tx, id, uploads).await?;

@@ -161,6 +161,7 @@ mod tests {
             model: String::new(),
             system_prompt: String::new(),
             plugins: Vec::new(),
+            suggests: false,
             max_turns: None,
             max_budget_usd: None,
             exclude: Vec::new(),

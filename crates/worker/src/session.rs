@@ -5,19 +5,23 @@ use std::{
     ffi::{OsStr, OsString},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use futures::FutureExt as _;
 use holdpoint_beneath::{Refused, is_the_trees_doing};
 use holdpoint_claude::{
     Claude, Events, Handle, HookEvent, HookMatcher, OnHookFailure, Options, SessionChoice, SpawnError,
-    UserMessage,
+    ToolServer, UserMessage,
     transcript::{self, Transcript, TranscriptFile},
 };
 use holdpoint_model::{
-    Incarnation, MessageId, SessionId,
+    Incarnation, MessageId, SessionId, Suggestion,
     event::{Message, Problem},
+    release::{OWN_TOOLS, SUGGEST_TOOL},
     wire::{Bridge, WorkerSpec},
 };
+use serde_json::json;
 use tracing::{info, warn};
 
 /// The mark by which everything that the session starts can be found again, in its environment.
@@ -144,6 +148,9 @@ fn options(spec: &WorkerSpec, config_dir: PathBuf, choice: SessionChoice, goes_o
     for plugin in &spec.plugins {
         options = options.plugin_dir(plugin);
     }
+    if spec.suggests {
+        options = options.sdk_mcp_server(OWN_TOOLS, Arc::new(own_tools()));
+    }
     if let Some(turns) = spec.max_turns {
         options = options.max_turns(turns);
     }
@@ -151,6 +158,28 @@ fn options(spec: &WorkerSpec, config_dir: PathBuf, choice: SessionChoice, goes_o
         options = options.max_budget_usd(budget);
     }
     options
+}
+
+/// What a session has from Holdpoint itself. That something was suggested is in the log by the call alone
+/// ([`Suggestion::in_block`]); here the model only hears whether it was understood.
+fn own_tools() -> ToolServer {
+    let text = |what: &str| json!({"type": "string", "description": what});
+    let schema = json!({
+        "type": "object",
+        "properties": {
+            "name": text("The package, as its index knows it."),
+            "kind": {"type": "string", "enum": ["python", "npm", "system"]},
+            "purpose": text("What it is for here."),
+            "workaround": text("How you do without it for now."),
+        },
+        "required": ["name", "kind", "purpose", "workaround"],
+    });
+    let about = "Tells the people who look after your image which package it lacks. They add it or not; nothing is installed now.";
+    ToolServer::new(OWN_TOOLS, env!("CARGO_PKG_VERSION")).tool(SUGGEST_TOOL, about, schema, |arguments| {
+        let heard = Suggestion::parse(&arguments)
+            .map(|suggestion| format!("Noted: {}. Go on without it.", suggestion.name));
+        std::future::ready(heard).boxed()
+    })
 }
 
 /// The program that stands for the CLI where that is in a container, and its arguments.

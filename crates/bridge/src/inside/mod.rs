@@ -2,6 +2,7 @@
 
 mod child;
 mod forward;
+mod template;
 mod watch;
 
 use std::{
@@ -74,6 +75,10 @@ async fn serve(options: InsideOptions) -> anyhow::Result<()> {
     };
     let started = async {
         prove_writable(&launch.writable)?;
+        if let Some((_, home)) = launch.env.iter().find(|(name, _)| name == "HOME") {
+            template::lay_out(Path::new(home), Path::new(&launch.cwd))
+                .context("failed to lay out what the image has for every session")?;
+        }
         let alone = options.program_alone.then(forward::Alone::default);
         forward::listen(options.port, options.gateway, alone.clone()).await?;
         let child = Child::start(&launch)

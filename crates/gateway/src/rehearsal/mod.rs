@@ -40,6 +40,9 @@ use crate::{
 /// The built-in tour: a conversation that shows what a person may be asked.
 pub const TOUR: &str = include_str!("../../scripts/tour.yaml");
 
+/// How a release is tried out.
+pub const VERIFICATION: &str = include_str!("../../scripts/verification.yaml");
+
 /// Scenes for tests: every kind of hold, and every kind of trouble.
 pub const HOLDS: &str = include_str!("../../scripts/holds.yaml");
 

@@ -39,6 +39,7 @@ async fn start(store: &Store) -> ExecutionId {
         inputs: BTreeMap::new(),
         rehearsal: true,
         forked_from: None,
+        release: None,
     };
     let outcome = store.create(id, created, "do it".into(), vec![], None).await.expect("create");
     assert!(matches!(outcome, CreateOutcome::New(_)));

@@ -14,8 +14,9 @@ use toml::{
 };
 
 use super::{
+    deploy::registry_fault,
     diagnostic::Diagnostic,
-    file::{FileConfig, FromEnv, GatewayTable, NotifyTable, ServerTable},
+    file::{DeployTable, FileConfig, FromEnv, GatewayTable, NotifyTable, ServerTable},
     server::network,
 };
 
@@ -38,6 +39,7 @@ pub(super) fn check(file: &FileConfig, text: &str, folder: &Path) -> Vec<Diagnos
     if let Some(Err(why)) = file.container.engine.as_deref().map(str::parse::<Choice>) {
         found.add(&["container", "engine"], &why, "try \"auto\"");
     }
+    found.deploy(&file.deploy);
     found.url(&["container", "mirror"], file.container.mirror.as_deref());
     if let Some(log) = &file.log
         && let Err(error) = log.parse::<tracing_subscriber::filter::Targets>()
@@ -81,6 +83,44 @@ impl Found<'_> {
         if let Some(tls) = &server.tls {
             self.file(&["server", "tls", "cert"], &tls.cert, "the certificate");
             self.file(&["server", "tls", "key"], &tls.key, "the certificate's key");
+        }
+    }
+
+    fn deploy(&mut self, deploy: &DeployTable) {
+        if let Some(registry) = &deploy.registry
+            && let Some(why) = registry_fault(registry)
+        {
+            self.add(&["deploy", "registry"], &format!("{registry:?} is no repository in a registry"), why);
+        }
+        if let Some(credentials) = &deploy.credentials {
+            self.variable(&["deploy", "credentials", "user", "env"], &credentials.user);
+            self.variable(&["deploy", "credentials", "password", "env"], &credentials.password);
+        }
+        for (name, source) in [("master", &deploy.master), ("project", &deploy.project)] {
+            let Some(source) = source else { continue };
+            let at = ["deploy", name];
+            match (&source.git, &source.folder) {
+                (Some(_), Some(_)) => {
+                    self.add(&at, "it is both a repository and a folder", "expected `git` or `folder`");
+                }
+                (None, None) => {
+                    self.add(&at, "it says not where it is", "expected `git` or `folder`");
+                }
+                (None, Some(folder)) => {
+                    self.folder(&["deploy", name, "folder"], folder, "the configuration's folder")
+                }
+                (Some(_), None) => {}
+            }
+            if let Some(token) = &source.token {
+                self.variable(&["deploy", name, "token", "env"], token);
+                if !source.git.as_deref().is_some_and(|git| git.trim().starts_with("https://")) {
+                    self.add(
+                        &["deploy", name, "token"],
+                        "a token is for an https address alone",
+                        "take it out",
+                    );
+                }
+            }
         }
     }
 

@@ -35,6 +35,8 @@ pub struct FileConfig {
     pub gateway: GatewayTable,
     /// The container engine, and the images that sessions run in.
     pub container: ContainerTable,
+    /// What images of agents are made of, and where they go. `holdpoint deploy` does it.
+    pub deploy: DeployTable,
     /// Where transcripts and workspaces of waiting conversations are put by.
     pub checkpoints: CheckpointsTable,
     /// Answers from a script in place of a model: offline, free, repeatable.
@@ -143,6 +145,52 @@ pub struct ContainerTable {
     /// The mirror of Debian that the base image is built from, as in `http://deb.debian.org/debian`. Where
     /// absent, the sources of this machine's apt if it is the same release, else Debian's own.
     pub mirror: Option<String>,
+}
+
+/// `[deploy]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeployTable {
+    /// The repository that images are pushed to, as in `registry.example.org/team/agents`; each release has a tag of
+    /// its own there, and is used by its digest. Where absent, images stay on this machine.
+    pub registry: Option<String>,
+    /// Reaches the registry without TLS. One on this machine is reached so anyway.
+    pub plain_http: bool,
+    /// User and password of the registry. Where absent, the files of `podman login` and `docker login` are asked.
+    pub credentials: Option<CredentialsTable>,
+    /// How many earlier releases keep their image, to go back to; 5 where absent.
+    pub keep: Option<u32>,
+    /// The configuration repository that several projects share: its `.claude` is the user's.
+    pub master: Option<SourceTable>,
+    /// The project's configuration repository: what it says goes over the master's.
+    pub project: Option<SourceTable>,
+}
+
+/// `credentials` of `[deploy]`
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialsTable {
+    /// The user.
+    pub user: FromEnv,
+    /// The password or token.
+    pub password: FromEnv,
+}
+
+/// `[deploy.master]` and `[deploy.project]`: a repository, or a folder of this machine.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SourceTable {
+    /// Its address, as git takes it: `https://…`, `ssh://…`, `git@host:path`, `file://…`. Never with a password.
+    pub git: Option<String>,
+    /// A folder of this machine in its place, relative to this file.
+    pub folder: Option<PathBuf>,
+    /// The branch, tag or commit; the default branch where absent.
+    #[serde(rename = "ref")]
+    pub reference: Option<String>,
+    /// The folder within it, where not all of it is meant.
+    pub subfolder: Option<String>,
+    /// A token for an `https` address. Where absent, git's own credential helpers are asked.
+    pub token: Option<FromEnv>,
 }
 
 /// `[checkpoints]`

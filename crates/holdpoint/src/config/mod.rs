@@ -2,6 +2,7 @@
 
 mod check;
 mod checkpoints;
+mod deploy;
 pub mod diagnostic;
 pub mod file;
 mod gateway;
@@ -21,6 +22,7 @@ use holdpoint_containers::Choice;
 use holdpoint_model::{AgentDef, Keep};
 
 pub use checkpoints::CheckpointStore;
+pub use deploy::{Deploy, SourceAt, SourceConfig};
 pub use file::{EngineChoice, schema};
 pub use gateway::{DEFAULT_UPSTREAM, Gateway, NamedUpstream};
 pub use notify::{Endpoint, NamedSecret, Notify};
@@ -77,6 +79,8 @@ pub struct Config {
     pub engine: EngineChoice,
     /// The container engine and its images.
     pub container: Container,
+    /// What images of agents are made of, and where they go.
+    pub deploy: Deploy,
     /// Where checkpoints are kept.
     pub checkpoints: CheckpointStore,
     /// The agents by name; at least the built-in one.
@@ -219,6 +223,7 @@ impl Config {
                 image: file.container.image,
                 mirror: trimmed(file.container.mirror),
             },
+            deploy: Deploy::resolve(file.deploy, folder, environment),
             checkpoints: CheckpointStore::resolve(file.checkpoints.s3, environment),
             agents,
         })

@@ -21,7 +21,7 @@ use std::{
 use anyhow::Context as _;
 use axum::{Extension, Router, serve::ListenerExt as _};
 use holdpoint_containers::ConnectOptions;
-use holdpoint_control::{Control, ControlOptions, Layout, Outlets, Shutdown, Tokens};
+use holdpoint_control::{Control, ControlOptions, Layout, Outlets, ReadAgents, Shutdown, Tokens};
 use holdpoint_engine::{Engine, ProcessEngine, WorkerId};
 use holdpoint_gateway::Gateway;
 use holdpoint_model::{UnixMs, container, image};
@@ -43,8 +43,9 @@ pub use place::ways_back;
 pub use sessions::Isolation;
 
 use crate::{
-    config::Config,
+    config::{Config, Overrides},
     data::{ControlFile, DataDir, DataLock},
+    env::Environment,
     left,
 };
 
@@ -119,6 +120,7 @@ pub async fn run(plan: Plan, stop: CancellationToken, ready: impl FnOnce(&Runnin
     let rehearsal = models.rehearsal;
     let chosen = sessions::choose(&plan).await?;
     let control = control(&plan, store.clone(), address, rehearsal, chosen.engine)?;
+    control.load_release().await?;
     store.fail_open_calls("the control plane ended before the response was whole").await?;
 
     let gateway = Gateway::new(
@@ -316,6 +318,7 @@ fn control(
         store,
         engine,
         agents: plan.config.agents.clone(),
+        read_agents: read_agents(plan),
         keep: plan.config.keep,
         layout: Layout::new(plan.data.root().to_owned()),
         checkpoints: plan.config.checkpoints.open(plan.data.root())?,
@@ -328,6 +331,19 @@ fn control(
         rehearsal,
         now,
     }))
+}
+
+/// Reads the agents from the configuration as it is now.
+fn read_agents(plan: &Plan) -> ReadAgents {
+    let (file, data) = (plan.config.file.clone(), plan.data.clone());
+    let at_start = plan.config.agents.clone();
+    Arc::new(move || {
+        // Without a file there is nothing that could have changed.
+        let Some(file) = &file else { return Ok(at_start.clone()) };
+        let nothing = (Environment::default(), Overrides::default());
+        let config = Config::load(Some(file), &data, &nothing.0, &nothing.1);
+        config.map(|config| config.agents).map_err(|failure| failure.to_string())
+    })
 }
 
 fn loopback_of(address: SocketAddr) -> IpAddr {

@@ -3,11 +3,13 @@
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use anyhow::Context as _;
+use holdpoint_control::VERIFICATION_SCRIPT;
 use holdpoint_gateway::{
     Http, HttpSettings, ModelPattern, Rehearsal, Route, Source, Switch, Upstream, Upstreams,
-    rehearsal::{Journal, TOUR},
+    rehearsal::{Journal, Scripts, TOUR, VERIFICATION},
 };
 use secrecy::{ExposeSecret as _, SecretString};
+use tracing::warn;
 
 use crate::{
     config::{Config, Gateway},
@@ -32,6 +34,9 @@ impl Models {
     /// bring scripts of their own in any case.
     pub(super) fn new(config: &Config, data: &DataDir) -> anyhow::Result<Self> {
         let mut scripts: HashMap<String, Source> = HashMap::new();
+        let verification =
+            Source::parse(VERIFICATION, VERIFICATION_SCRIPT).context("the script of verifications")?;
+        scripts.insert(VERIFICATION_SCRIPT.to_owned(), verification);
         let of_agents = config.agents.values().filter_map(|agent| agent.rehearsal.clone());
         for path in of_agents.chain(config.rehearsal.clone()) {
             scripts.insert(name_of(&path), load(&path)?);
@@ -49,7 +54,7 @@ impl Models {
         };
         let journal = Journal::file(&data.root().join(JOURNAL_FILE))
             .context("failed to open the rehearsal's record")?;
-        let rehearsal: Arc<dyn Upstream> = Arc::new(Rehearsal::new(scripts, journal));
+        let rehearsal: Arc<dyn Upstream> = Arc::new(Rehearsal::new(Known(scripts), journal));
         // Where a script answers everybody, no key has to be there.
         let live = if script.is_some() { None } else { Some(live(&config.gateway)?) };
         Ok(Self { upstream: Arc::new(Switch { live, rehearsal }), rehearsal: script.is_some(), script })
@@ -58,6 +63,23 @@ impl Models {
     /// The script of agents that have none of their own.
     pub(super) fn default_script(&self) -> Option<String> {
         self.script.clone()
+    }
+}
+
+/// Scripts by name. One of an agent that was deployed since the start is read when it is asked for.
+struct Known(HashMap<String, Source>);
+
+impl Scripts for Known {
+    fn script(&self, name: &str) -> Option<Source> {
+        let known = self.0.get(name).cloned();
+        known.or_else(|| {
+            let path = Path::new(name);
+            // A name that is no path is a mistake of ours, and no file of the working directory.
+            let script = path.is_absolute().then(|| load(path))?;
+            script
+                .inspect_err(|error| warn!(%error, script = name, "the script of an agent cannot be used"))
+                .ok()
+        })
     }
 }
 

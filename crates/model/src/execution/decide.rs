@@ -135,6 +135,16 @@ impl Execution {
                 }
                 Ok(vec![EventBody::CheckpointTaken(checkpoint)])
             }
+            Command::Move { release, definition, by } => {
+                self.still_going()?;
+                if self.release.as_ref() == Some(&release) && self.definition == *definition {
+                    return Ok(Vec::new());
+                }
+                if self.residency.has_worker() && !self.is_waiting() {
+                    return Err(Refusal::AtWork);
+                }
+                Ok(vec![EventBody::ReleaseChanged { release, definition, by }])
+            }
             Command::Notice { level, text } => Ok(vec![EventBody::Notice { level, text }]),
             Command::WrittenAfterAll { hold } => self.written_after_all(hold, ctx),
             Command::Fact { incarnation, worker_seq, fact } => {
@@ -170,7 +180,7 @@ impl Execution {
         }
         self.still_going()?;
         let (answer, scope) = hold.parse_answer(request).map_err(Refusal::Invalid)?;
-        let mut decision = decision(hold, answer, by, ctx);
+        let mut decision = self.decision(hold, answer, by, ctx);
         let mut events = Vec::new();
         let mut rule = None;
         if scope == Scope::Conversation
@@ -222,7 +232,8 @@ impl Execution {
             .filter(|hold| hold.id != but && hold.kind == HoldKind::Tool && hold.subject.caution.is_none())
             .filter(|hold| hold.subject.is_of(&grant.rule))
             .map(|hold| {
-                let mut decision = decision(hold, Answer::Allow { input: None }, Actor::system("grant"), ctx);
+                let mut decision =
+                    self.decision(hold, Answer::Allow { input: None }, Actor::system("grant"), ctx);
                 decision.grant = Some(grant.id);
                 EventBody::HoldAnswered { hold: hold.id, decision }
             })
@@ -525,18 +536,28 @@ fn already_settled(hold: &Hold, now: i64) -> Option<Refusal> {
     }
 }
 
-pub(super) fn decision(hold: &Hold, answer: Answer, by: Actor, ctx: &mut DecideCtx<'_>) -> Decision {
-    let edited = match &answer {
-        Answer::Allow { input: Some(input) } => Some(Digest::of(input)),
-        _ => None,
-    };
-    Decision {
-        id: DecisionId((ctx.fresh_id)()),
-        by,
-        at: ctx.now,
-        answer,
-        seen: hold.subject.digest.clone(),
-        edited,
-        grant: None,
+impl Execution {
+    /// A decision of now, stamped with what the conversation runs on.
+    pub(super) fn decision(
+        &self,
+        hold: &Hold,
+        answer: Answer,
+        by: Actor,
+        ctx: &mut DecideCtx<'_>,
+    ) -> Decision {
+        let edited = match &answer {
+            Answer::Allow { input: Some(input) } => Some(Digest::of(input)),
+            _ => None,
+        };
+        Decision {
+            id: DecisionId((ctx.fresh_id)()),
+            by,
+            at: ctx.now,
+            answer,
+            seen: hold.subject.digest.clone(),
+            edited,
+            grant: None,
+            release: self.release.as_ref().map(|release| release.number),
+        }
     }
 }

@@ -18,7 +18,7 @@ impl Execution {
                 event.body.kind()
             ));
         };
-        let Created { agent, definition, title, owner, session, inputs, rehearsal, forked_from } =
+        let Created { agent, definition, title, owner, session, inputs, rehearsal, forked_from, release } =
             created.as_ref().clone();
         Ok(Self {
             id: event.execution,
@@ -56,6 +56,8 @@ impl Execution {
             checkpoint_seq: None,
             budgets_warned: Vec::new(),
             forked_from,
+            release,
+            is_moving: false,
         })
     }
 
@@ -114,8 +116,14 @@ impl Execution {
             EventBody::ExecutionCreated(_)
             | EventBody::ApiRetry { .. }
             | EventBody::CommandRun { .. }
+            | EventBody::DependencySuggested(_)
             | EventBody::Notice { .. }
             | EventBody::CliFrame { .. } => {}
+            EventBody::ReleaseChanged { release, definition, .. } => {
+                self.release = Some(release.clone());
+                self.definition = definition.as_ref().clone();
+                self.is_moving = self.residency.has_worker();
+            }
             EventBody::MessageQueued(message) => {
                 self.messages.push(Pending { message: message.clone(), sent_to: None });
             }
@@ -352,7 +360,7 @@ impl Execution {
 
     fn worker_left(&mut self, residency: Residency) {
         self.residency = residency;
-        (self.idle, self.background) = (false, 0);
+        (self.idle, self.background, self.is_moving) = (false, 0, false);
         for hold in self.holds.values_mut() {
             hold.asked_by = None;
         }

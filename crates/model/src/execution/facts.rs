@@ -5,10 +5,9 @@ use crate::event::{EventBody, Problem, TurnResult};
 use crate::hold::{Answer, Subject};
 use crate::wire::Fact;
 use crate::{
-    Actor, Completion, Digest, Execution, Hold, HoldId, HoldKind, HoldState, Incarnation, Verdict, WorkerSeq,
+    Actor, Completion, Digest, Execution, Hold, HoldId, HoldKind, HoldState, Incarnation, Suggestion,
+    Verdict, WorkerSeq,
 };
-
-use super::decide::decision;
 
 impl Execution {
     pub(super) fn decide_fact(
@@ -153,7 +152,7 @@ impl Execution {
             asked_by: hold.asked_by,
         });
         if let Some((answer, by, grant)) = by_rule {
-            let mut decision = decision(&hold, answer, by, ctx);
+            let mut decision = self.decision(&hold, answer, by, ctx);
             decision.grant = grant;
             events.push(EventBody::HoldAnswered { hold: id, decision });
         }
@@ -283,8 +282,11 @@ fn settle_after_result(hold: &Hold) -> EventBody {
 
 /// Facts that become an event as they are.
 fn passed_on(fact: Fact) -> Vec<EventBody> {
+    if let Fact::Assistant(block) = fact {
+        let suggested = Suggestion::in_block(&block).map(EventBody::DependencySuggested);
+        return std::iter::once(EventBody::Assistant(block)).chain(suggested).collect();
+    }
     vec![match fact {
-        Fact::Assistant(block) => EventBody::Assistant(block),
         Fact::ToolStarted { tool_use_id, tool, rule } => EventBody::ToolStarted { tool_use_id, tool, rule },
         Fact::ToolResult(result) => EventBody::ToolResult(result),
         Fact::ApiRetry { attempt, max_retries, delay_ms, status, error } => {

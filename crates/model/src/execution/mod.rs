@@ -23,6 +23,7 @@ pub use next::Need;
 use crate::event::{ForkedFrom, Grant, Message, Problem, TurnResult};
 use crate::hold::{Answer, Subject};
 use crate::pricing::Tokens;
+use crate::release::Stamp;
 use crate::{
     Actor, AgentDef, BudgetUse, ExecutionId, Hold, HoldId, HoldKind, HoldState, Incarnation, Rule, Seq,
     SessionId, UnixMs, WorkerSeq,
@@ -199,6 +200,12 @@ pub struct Execution {
     /// Where it branched off from another conversation, if it did.
     #[serde(default)]
     pub forked_from: Option<ForkedFrom>,
+    /// The release that it runs on; None before the first deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Stamp>,
+    /// It was moved to that release while a worker of another was up, which ends as soon as everything waits.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_moving: bool,
 }
 
 /// A message that the session does not have yet.

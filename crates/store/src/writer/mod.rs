@@ -21,7 +21,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::cache::Cache;
-use crate::{ApplyError, Hint, StoreError, StoreOptions};
+use crate::{ApplyError, Hint, ReleaseError, StoreError, StoreOptions};
 
 pub(crate) use record::Record;
 pub(crate) use row::write_execution;
@@ -70,6 +70,15 @@ impl Failure for ApplyError {
         match self {
             Self::Store(error) => Some(error),
             Self::Refused(_) | Self::UnknownExecution => None,
+        }
+    }
+}
+
+impl Failure for ReleaseError {
+    fn of_store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Unknown(_) | Self::Refused { .. } => None,
         }
     }
 }

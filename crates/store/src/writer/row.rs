@@ -38,11 +38,11 @@ pub(crate) async fn write_execution(
         "INSERT INTO aggregates (execution, seq, state) VALUES (?1, ?2, ?3)
             ON CONFLICT (execution) DO UPDATE SET seq = ?2, state = ?3;
          INSERT INTO executions (id, seq, residency, updated_at, open_holds, cost_micros, attention,
-                status, ended_at, created_at, rehearsal, agent, owner_user, owner, title, keep_ms, place)
+                status, ended_at, created_at, rehearsal, agent, owner_user, owner, title, keep_ms, place, release)
             VALUES (?1, ?2, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                (SELECT place FROM documents WHERE execution = ?1))
+                (SELECT place FROM documents WHERE execution = ?1), ?18)
             ON CONFLICT (id) DO UPDATE SET seq = ?2, residency = ?4, updated_at = ?5, open_holds = ?6,
-                cost_micros = ?7, attention = ?8, status = ?9, ended_at = ?10",
+                cost_micros = ?7, attention = ?8, status = ?9, ended_at = ?10, release = ?18",
     )
     .bind(execution.id.0)
     .bind(signed(execution.seq))
@@ -61,6 +61,7 @@ pub(crate) async fn write_execution(
     .bind(to_json(&execution.owner)?)
     .bind(&execution.title)
     .bind(execution.definition.keep.map(Keep::ms))
+    .bind(execution.release.as_ref().map(|release| release.number))
     .execute(conn)
     .await?;
     Ok(())

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use holdpoint_model::event::Created;
+use holdpoint_model::event::{Created, EventBody};
 use holdpoint_model::execution::create;
 use holdpoint_model::{
     Budgets, Command, DecideCtx, Event, Execution, ExecutionId, Incarnation, Refusal, Status, UnixMs,
@@ -273,7 +273,11 @@ impl Tx {
         record.write_projections(conn, &execution).await?;
         outbox::note_opened(conn, &execution, &record.events, ids.as_ref()).await?;
         let first_changed_by = self.request;
-        self.changed.entry(execution.id).or_insert(Before { status: before, first_changed_by });
+        let entry = self.changed.entry(execution.id).or_insert(Before { status: before, first_changed_by });
+        if record.events.iter().any(|event| matches!(event.body, EventBody::ReleaseChanged { .. })) {
+            // Another indexed column has changed: all of them are written.
+            entry.status = None;
+        }
         self.working.insert(execution.id, Working::Changed(execution));
         Ok(record.events)
     }

@@ -24,6 +24,7 @@ mod picture;
 mod projections;
 mod random;
 mod record;
+mod releases;
 mod retention;
 mod search;
 mod snapshot;

@@ -105,6 +105,7 @@ pub(crate) fn created(title: &str, owner: &str) -> Created {
         inputs: std::collections::BTreeMap::new(),
         rehearsal: false,
         forked_from: None,
+        release: None,
     }
 }
 

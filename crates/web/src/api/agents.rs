@@ -29,7 +29,8 @@ pub(super) struct Agent {
 }
 
 pub(super) async fn agents(State(state): State<WebState>, _: Caller) -> Json<Items<Agent>> {
-    let items = state.control.agents().iter().map(|(name, agent)| Agent {
+    let agents = state.control.agents();
+    let items = agents.iter().map(|(name, agent)| Agent {
         name: name.clone(),
         title: if agent.title.is_empty() { name.clone() } else { agent.title.clone() },
         description: agent.description.clone(),

@@ -70,7 +70,8 @@ pub(super) async fn page(
         Some(_) => Vec::new(),
     };
     let open = inbox::count_for(&state, &caller).await?;
-    let agents: Vec<&str> = state.control.agents().keys().map(String::as_str).collect();
+    let known = state.control.agents();
+    let agents: Vec<&str> = known.keys().map(String::as_str).collect();
     let body = document(&params, &agents, &found, &uploads, rows.len(), next, state.now());
     let page = Page { title: "Files", name: "files", caller: Some(&caller), open_holds: Some(open) };
     Ok(page.show(&body))

@@ -49,7 +49,7 @@ fn agents(state: &WebState, caller: &Caller) -> Markup {
             p.card { "There is no agent yet: describe one in " code { "holdpoint.toml" } " under " code { "[agents.NAME]" } "." }
         } @else {
             ul.agents {
-                @for (name, agent) in state.control.agents() {
+                @for (name, agent) in state.control.agents().iter() {
                     li.card {
                         h2 { a href={ "/agents/" (crate::encode(name)) } data-agent=(name) data-nav { (title(name, agent)) } }
                         div.prose { (markdown::render(&agent.description)) }

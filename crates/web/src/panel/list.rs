@@ -44,7 +44,8 @@ pub(super) async fn page(
     let mut found = state.store().list(&filter, cursor, limit + 1).await?;
     let next = paging::cut(&mut found, limit, ExecutionRow::cursor);
     let open = inbox::count_for(&state, &caller).await?;
-    let agents: Vec<&str> = state.control.agents().keys().map(String::as_str).collect();
+    let known = state.control.agents();
+    let agents: Vec<&str> = known.keys().map(String::as_str).collect();
     let body = html! {
         main #main .wide {
             h1 { "Timeline" }

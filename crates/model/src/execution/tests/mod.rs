@@ -41,6 +41,7 @@ impl Run {
             inputs: std::collections::BTreeMap::new(),
             rehearsal: false,
             forked_from: None,
+            release: None,
         };
         let mut fresh = || {
             ids += 1;

@@ -56,7 +56,8 @@ impl Params {
             part.as_ref().is_none_or(|part| text.to_lowercase().contains(&part.to_lowercase()))
         };
         let is = |text: &str, wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| wanted == text);
-        let agent = state.control.agents().get(&row.agent);
+        let agents = state.control.agents();
+        let agent = agents.get(&row.agent);
         let name = agent.map_or(row.agent.as_str(), |agent| run::summary(&row.agent, agent));
         (contains(name, &self.agent_name) || is(&row.agent, &self.agent_name))
             && (is(&run::username(&row.owner), &self.user) || is(&row.owner.name, &self.user))

@@ -27,10 +27,10 @@ use crate::{
 };
 
 /// The agent that an address names.
-fn find<'a>(state: &'a WebState, path: &str) -> Result<(&'a str, &'a AgentDef), Problem> {
+fn find(state: &WebState, path: &str) -> Result<(String, AgentDef), Problem> {
     let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    let known = state.control.agents().get_key_value(name);
-    known.map(|(name, agent)| (name.as_str(), agent)).ok_or_else(|| Problem::not_found("flow"))
+    let known = state.control.agents().get(name).cloned();
+    known.map(|agent| (name.to_owned(), agent)).ok_or_else(|| Problem::not_found("flow"))
 }
 
 pub(super) async fn form(
@@ -40,8 +40,8 @@ pub(super) async fn form(
 ) -> Result<Json<Value>, Problem> {
     let (name, agent) = find(&state, &path)?;
     Ok(Json(json!({
-        "summary": run::summary(name, agent),
-        "description": run::description(agent),
+        "summary": run::summary(&name, &agent),
+        "description": run::description(&agent),
         "tags": agent.tags,
         "openapi_extra": {
             "x-kodosumi": true,
@@ -49,7 +49,7 @@ pub(super) async fn form(
             "x-organization": agent.organization,
             "x-version": &*state.version,
         },
-        "elements": elements::of_agent(agent),
+        "elements": elements::of_agent(&agent),
     })))
 }
 
@@ -60,7 +60,7 @@ pub(super) async fn page(
     Path(path): Path<String>,
 ) -> Result<Response, Problem> {
     let (name, _) = find(&state, &path)?;
-    let location = format!("/agents/{}", encode(name));
+    let location = format!("/agents/{}", encode(&name));
     Ok((StatusCode::FOUND, [(header::LOCATION, location)]).into_response())
 }
 
@@ -72,10 +72,10 @@ pub(super) async fn launch(
 ) -> Result<Json<Value>, Problem> {
     caller.check_start()?;
     let (name, agent) = find(&state, &path)?;
-    let elements = elements::of_agent(agent);
+    let elements = elements::of_agent(&agent);
     let refused = |errors| Json(json!({ "errors": with_global(errors), "elements": elements }));
     let (mut chosen, mut batches) = (Vec::new(), BTreeSet::new());
-    for (control, field) in file_controls(agent) {
+    for (control, field) in file_controls(&agent) {
         match uploads::chosen(&state, &caller, fields.get(&control)).await? {
             Ok(of_field) => {
                 chosen.extend(of_field.files.into_iter().map(|file| (field.clone(), file)));
@@ -90,7 +90,7 @@ pub(super) async fn launch(
     let files = fields_of.into_iter().zip(&kept);
     let new = NewExecution {
         agent: name.to_owned(),
-        inputs: inputs(agent, &fields),
+        inputs: inputs(&agent, &fields),
         files: files.map(|(field, id)| NewFile { field, content: Content::Uploaded(*id) }).collect(),
         by: caller.actor(),
         idempotency: None,

@@ -49,7 +49,8 @@ pub(super) async fn list(
 /// `GET /flow/tags`.
 pub(super) async fn tags(State(state): State<WebState>, _: Client) -> Json<Value> {
     let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
-    for tag in state.control.agents().values().flat_map(|agent| &agent.tags) {
+    let agents = state.control.agents();
+    for tag in agents.values().flat_map(|agent| &agent.tags) {
         *counts.entry(tag).or_default() += 1;
     }
     Json(json!(counts))
@@ -139,8 +140,8 @@ fn source(state: &WebState) -> String {
 
 fn items(state: &WebState, q: Option<&str>) -> Vec<Value> {
     let q = q.unwrap_or_default().trim().to_lowercase();
-    let matching =
-        state.control.agents().iter().filter(|(name, agent)| q.is_empty() || is_about(name, agent, &q));
+    let agents = state.control.agents();
+    let matching = agents.iter().filter(|(name, agent)| q.is_empty() || is_about(name, agent, &q));
     matching.map(|(name, agent)| item(state, name, agent)).collect()
 }
 

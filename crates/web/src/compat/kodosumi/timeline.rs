@@ -101,7 +101,8 @@ async fn found(
     let mine = ListFilter { only_for: caller.sees_only(), ..ListFilter::default() };
     let mut filters = vec![ListFilter { text: Some(q.clone()), ..mine.clone() }];
     if !q.is_empty() {
-        let agents = state.control.agents().iter().filter(|(name, agent)| flows::is_about(name, agent, &q));
+        let known = state.control.agents();
+        let agents = known.iter().filter(|(name, agent)| flows::is_about(name, agent, &q));
         filters.extend(agents.map(|(name, _)| ListFilter { agent: Some(name.clone()), ..mine.clone() }));
     }
     let mut rows = BTreeMap::new();

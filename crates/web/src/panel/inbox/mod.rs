@@ -70,7 +70,8 @@ pub(super) async fn page(
     }
     let open = count_for(&state, &caller).await?;
     let snoozed = if caller.decides() { state.store().snoozed_holds(caller.user, now).await? } else { 0 };
-    let agents = state.control.agents().keys().map(String::as_str);
+    let known = state.control.agents();
+    let agents = known.keys().map(String::as_str);
     let body = html! {
         main #main .narrow .inbox {
             div.page-head {

@@ -38,7 +38,8 @@ pub(in crate::panel) async fn waiting(
 }
 
 fn words(state: &WebState, row: &HoldRow) -> String {
-    let agent = state.control.agents().get(&row.agent).map_or("", |agent| agent.title.as_str());
+    let agents = state.control.agents();
+    let agent = agents.get(&row.agent).map_or("", |agent| agent.title.as_str());
     let agent: String =
         (if agent.is_empty() { &row.agent } else { agent }).chars().take(NAME_CHARS).collect();
     match row.hold.kind {

@@ -80,6 +80,7 @@ fn words(deed: Deed) -> &'static str {
         Deed::Unshared => "took a conversation back",
         Deed::Deleted => "deleted conversations",
         Deed::Exec => "ran a command beside a session",
+        Deed::Deployed => "deployed",
     }
 }
 

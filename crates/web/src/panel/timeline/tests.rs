@@ -16,6 +16,7 @@ fn log(bodies: Vec<EventBody>) -> Vec<Event> {
         inputs: std::collections::BTreeMap::new(),
         rehearsal: false,
         forked_from: None,
+        release: None,
     })))
     .chain(bodies);
     bodies

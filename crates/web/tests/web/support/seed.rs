@@ -78,6 +78,7 @@ impl Seed {
             inputs: BTreeMap::from([("prompt".to_owned(), prompt.to_owned())]),
             rehearsal,
             forked_from: None,
+            release: None,
         };
         let made = store.create(id, created, prompt.into(), Vec::new(), None).await.expect("create");
         assert!(matches!(made, CreateOutcome::New(_)));
