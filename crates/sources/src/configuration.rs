@@ -25,7 +25,8 @@ const DEPENDENCIES: &str = "dependencies";
 const MAX_LOOKED_THROUGH: usize = 512 * 1024;
 
 /// What the CLI keeps for one person or one machine, which no image is to have.
-const PERSONAL: &[&str] = &["settings.local.json", "plugins", "projects", "todos", "statsig", "shell-snapshots", "debug"];
+const PERSONAL: &[&str] =
+    &["settings.local.json", "plugins", "projects", "todos", "statsig", "shell-snapshots", "debug"];
 
 /// Marketplaces that come with the CLI.
 const BUILT_IN: &str = "builtin";
@@ -58,10 +59,7 @@ pub struct Dependencies {
 ///
 /// # Errors
 /// All that is wrong, by file and line where there is one.
-pub fn configuration(
-    master: Option<&Tree>,
-    project: Option<&Tree>,
-) -> Result<Configuration, Vec<Problem>> {
+pub fn configuration(master: Option<&Tree>, project: Option<&Tree>) -> Result<Configuration, Vec<Problem>> {
     let mut configuration = Configuration::default();
     let mut problems = Vec::new();
     let mut said = Said::default();
@@ -75,7 +73,9 @@ pub fn configuration(
         }
         let dependencies = dependencies(tree);
         if claude.is_empty() && dependencies.is_empty() {
-            configuration.notes.push(format!("{name}: it has neither `.claude/` nor `dependencies/`: is it the right folder?"));
+            configuration.notes.push(format!(
+                "{name}: it has neither `.claude/` nor `dependencies/`: is it the right folder?"
+            ));
         }
         if tree.get(".mcp.json").is_some() {
             let note = "`.mcp.json` is not taken: name its servers in the agent's own settings";
@@ -125,7 +125,9 @@ fn literal(name: &str, path: &str, file: &TreeFile) -> Vec<Problem> {
     let Ok(text) = std::str::from_utf8(&file.bytes) else { return Vec::new() };
     let problem = |(line, kind): (usize, &str)| {
         let what = format!("failed to take the configuration of {name}");
-        let why = format!("{name}: {path}:{line}: there is {kind}, which everybody who may pull the image could read");
+        let why = format!(
+            "{name}: {path}:{line}: there is {kind}, which everybody who may pull the image could read"
+        );
         Problem::new(what, why)
             .next("take it out, and have whoever issued it make another: it is in the repository's history")
             .next("give it to the agent by reference: key = { env = \"NAME\" } in holdpoint.toml")
@@ -183,7 +185,8 @@ impl Said {
                 continue;
             }
             let what = || format!("failed to use the plugin {key:?}");
-            let named = key.rsplit_once('@').filter(|(plugin, marketplace)| is_name(plugin) && is_name(marketplace));
+            let named =
+                key.rsplit_once('@').filter(|(plugin, marketplace)| is_name(plugin) && is_name(marketplace));
             let Some((plugin, marketplace)) = named else {
                 let why = format!("{said_by}: its name is to be `plugin@marketplace`");
                 problems.push(Problem::new(what(), why));
@@ -196,7 +199,8 @@ impl Said {
             let Some(from) = from else {
                 let names = self.marketplaces.keys().map(String::as_str);
                 let near = crate::names::near_text(marketplace, names);
-                let why = format!("{said_by}: no settings say where the marketplace {marketplace:?} is; {near}");
+                let why =
+                    format!("{said_by}: no settings say where the marketplace {marketplace:?} is; {near}");
                 problems.push(Problem::new(what(), why).next(format!(
                     "\"extraKnownMarketplaces\": {{\"{marketplace}\": {{\"source\": {{\"source\": \"github\", \"repo\": \"OWNER/REPOSITORY\"}}}}}}"
                 )));
@@ -245,14 +249,23 @@ fn marketplace_from(
                     })?,
                     _ => &path,
                 };
-                notes.push(format!("{name}: the marketplace {marketplace} is a folder of this machine, {folder}"));
-                let source = Source { from: Location::Folder(folder.into()), reference: None, folder: None, token: None };
+                notes.push(format!(
+                    "{name}: the marketplace {marketplace} is a folder of this machine, {folder}"
+                ));
+                let source = Source {
+                    from: Location::Folder(folder.into()),
+                    reference: None,
+                    folder: None,
+                    token: None,
+                };
                 return Ok(MarketplaceFrom::Source { source, manifest: None });
             }
             let whole = inside(&path).ok_or("its `path` leads out of the repository")?;
             let folder = match (kind, whole.as_deref()) {
                 ("file", path) => path
-                    .and_then(|path| format!("/{path}").strip_suffix("/.claude-plugin/marketplace.json").map(str::to_owned))
+                    .and_then(|path| {
+                        format!("/{path}").strip_suffix("/.claude-plugin/marketplace.json").map(str::to_owned)
+                    })
                     .map(|folder| folder.trim_start_matches('/').to_owned())
                     .ok_or("its `path` is to end with `.claude-plugin/marketplace.json`")?,
                 (_, path) => path.unwrap_or_default().to_owned(),
@@ -266,8 +279,13 @@ fn marketplace_from(
         Some(kind @ ("url" | "npm" | "settings" | "hostPattern" | "pathPattern")) => Err(format!(
             "a marketplace by `{kind}` cannot be pinned to a commit; use `github`, `git`, or a `directory` of the repository"
         )),
-        Some(other) => Err(format!("there is no kind of source {other:?}; use `github`, `git` or `directory`")),
-        None => Err("its `source` does not say what it is: {\"source\": \"github\", \"repo\": \"OWNER/REPOSITORY\"}".into()),
+        Some(other) => {
+            Err(format!("there is no kind of source {other:?}; use `github`, `git` or `directory`"))
+        }
+        None => Err(
+            "its `source` does not say what it is: {\"source\": \"github\", \"repo\": \"OWNER/REPOSITORY\"}"
+                .into(),
+        ),
     }
 }
 
@@ -288,17 +306,20 @@ mod tests {
         problems.into_iter().map(|problem| problem.why).collect()
     }
 
-    const MARKET: &str = r#""extraKnownMarketplaces": {"m": {"source": {"source": "github", "repo": "a/b"}}}"#;
+    const MARKET: &str =
+        r#""extraKnownMarketplaces": {"m": {"source": {"source": "github", "repo": "a/b"}}}"#;
 
     #[test]
     fn the_project_is_right_over_master() {
         let master = format!(r#"{{{MARKET}, "enabledPlugins": {{"x@m": true, "y@m": true, "z@m": false}}}}"#);
         let project = r#"{"extraKnownMarketplaces": {"m": {"source": {"source": "git", "url": "git@h:a.git", "ref": "v1"}}},
             "enabledPlugins": {"y@m": false, "z@m": true}}"#;
-        let master = tree(&[(SETTINGS, &master), (".claude/CLAUDE.md", "m"), ("dependencies/requirements.txt", "x")]);
+        let master =
+            tree(&[(SETTINGS, &master), (".claude/CLAUDE.md", "m"), ("dependencies/requirements.txt", "x")]);
         let project = tree(&[(SETTINGS, project), (".claude/skills/s/SKILL.md", "p")]);
         let found = configuration(Some(&master), Some(&project)).expect("fits");
-        let names: Vec<_> = found.plugins.iter().map(|it| (it.plugin.as_str(), it.said_by.as_str())).collect();
+        let names: Vec<_> =
+            found.plugins.iter().map(|it| (it.plugin.as_str(), it.said_by.as_str())).collect();
         assert_eq!(
             names,
             [("x", "master: .claude/settings.json:1"), ("z", "project: .claude/settings.json:2")]
@@ -317,7 +338,10 @@ mod tests {
     fn all_that_is_wrong_is_said_at_once() {
         let master = tree(&[(SETTINGS, "{"), (".claude/.credentials.json", "{}")]);
         let key = format!("x\nsk-ant-api03-{}", "Ab1".repeat(10));
-        let project = tree(&[(SETTINGS, "{\n\"enabledPlugins\": {\"x@none\": true,\n\"y\": true}}"), (".claude/CLAUDE.md", &key)]);
+        let project = tree(&[
+            (SETTINGS, "{\n\"enabledPlugins\": {\"x@none\": true,\n\"y\": true}}"),
+            (".claude/CLAUDE.md", &key),
+        ]);
         let problems = whys(configuration(Some(&master), Some(&project)).expect_err("wrong"));
         for part in [
             "master: .claude/settings.json:1:1: it is no JSON",
@@ -378,7 +402,8 @@ mod tests {
 
     #[test]
     fn what_is_one_persons_is_left_out() {
-        let project = tree(&[(".claude/settings.local.json", "{"), (".claude/plugins/x", ""), (".claude/a", "")]);
+        let project =
+            tree(&[(".claude/settings.local.json", "{"), (".claude/plugins/x", ""), (".claude/a", "")]);
         let found = configuration(None, Some(&project)).expect("fits");
         assert_eq!(found.project_claude.len(), 1);
         assert_eq!(found.notes.len(), 2);

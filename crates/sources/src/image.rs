@@ -38,7 +38,8 @@ const RESERVED: &[&str] = &[
 #[must_use]
 pub fn marketplace_name(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
-    let reserved = RESERVED.contains(&lower.as_str()) || lower.contains("claude") || lower.contains("anthropic");
+    let reserved =
+        RESERVED.contains(&lower.as_str()) || lower.contains("claude") || lower.contains("anthropic");
     if reserved { format!("pinned.{name}") } else { name.to_owned() }
 }
 
@@ -51,7 +52,8 @@ pub fn marketplace_trees(plugins: &[Plugin]) -> Result<Tree, Problem> {
     let mut lists: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     let mut tree = Tree::default();
     let mut put = |path: &str, file: TreeFile| {
-        tree.insert(path, file).map_err(|error| Problem::new("failed to make the folder of the plugins", error))
+        tree.insert(path, file)
+            .map_err(|error| Problem::new("failed to make the folder of the plugins", error))
     };
     for plugin in plugins {
         let marketplace = marketplace_name(&plugin.marketplace);
@@ -181,7 +183,8 @@ mod tests {
     #[test]
     fn the_users_settings_say_it_and_the_projects_do_not() {
         let user = r#"{"model": "opus", "enabledPlugins": {"x@m": true, "k@builtin": false}}"#;
-        let project = r#"{"extraKnownMarketplaces": {"m": {}}, "env": {"A": "b"}, "enabledPlugins": {"a@m": true}}"#;
+        let project =
+            r#"{"extraKnownMarketplaces": {"m": {}}, "env": {"A": "b"}, "enabledPlugins": {"a@m": true}}"#;
         let configuration = Configuration {
             user_claude: tree(&[("settings.json", user), ("CLAUDE.md", "x")]),
             project_claude: tree(&[("settings.json", project)]),

@@ -99,9 +99,11 @@ pub(crate) struct Manifest {
 impl Manifest {
     pub(crate) fn parse(marketplace: &str, path: &str, bytes: &[u8]) -> Result<Self, Problem> {
         let what = format!("failed to read the marketplace {marketplace:?}");
-        let wrong = |why: String| Problem::new(&what, format!("{path}: {why}")).next("claude plugin validate FOLDER");
-        let all: Value = serde_json::from_slice(bytes)
-            .map_err(|error| wrong(format!("line {}, column {}: it is no JSON: {error}", error.line(), error.column())))?;
+        let wrong =
+            |why: String| Problem::new(&what, format!("{path}: {why}")).next("claude plugin validate FOLDER");
+        let all: Value = serde_json::from_slice(bytes).map_err(|error| {
+            wrong(format!("line {}, column {}: it is no JSON: {error}", error.line(), error.column()))
+        })?;
         let list = all.get("plugins").and_then(Value::as_array);
         let list = list.ok_or_else(|| wrong("it has no list `plugins`".into()))?;
         let named = list.iter().filter_map(|entry| {
@@ -135,7 +137,8 @@ impl Manifest {
     fn from(&self, source: &Value) -> Result<PluginFrom, String> {
         if let Value::String(path) = source {
             let bare = !path.starts_with('.') && !path.contains('/');
-            let folder = inside(path).ok_or_else(|| format!("its folder {path:?} leads out of the marketplace"))?;
+            let folder =
+                inside(path).ok_or_else(|| format!("its folder {path:?} leads out of the marketplace"))?;
             return Ok(PluginFrom::Within(match (&self.plugin_root, folder) {
                 (Some(root), Some(folder)) if bare => Some(format!("{root}/{folder}")),
                 (_, folder) => folder,
@@ -148,7 +151,9 @@ impl Manifest {
             None => text("ref"),
         };
         let folder = match text("path") {
-            Some(path) => inside(&path).ok_or_else(|| format!("its `path` {path:?} leads out of the repository"))?,
+            Some(path) => {
+                inside(&path).ok_or_else(|| format!("its `path` {path:?} leads out of the repository"))?
+            }
             None => None,
         };
         let url = match text("source").as_deref() {
@@ -175,7 +180,9 @@ impl Manifest {
 /// (`url.git@github.com:.insteadOf`).
 pub(crate) fn github(repository: &str) -> Result<String, String> {
     match repository.trim_end_matches(".git").split_once('/') {
-        Some((owner, name)) if is_name(owner) && is_name(name) => Ok(format!("https://github.com/{owner}/{name}.git")),
+        Some((owner, name)) if is_name(owner) && is_name(name) => {
+            Ok(format!("https://github.com/{owner}/{name}.git"))
+        }
         _ => Err(format!("{repository:?} is not `OWNER/REPOSITORY`")),
     }
 }
@@ -201,8 +208,10 @@ mod tests {
     use super::*;
 
     fn entry(source: &str, root: Option<&str>) -> Result<Entry, Problem> {
-        let metadata = root.map(|root| format!(r#""metadata": {{"pluginRoot": "{root}"}},"#)).unwrap_or_default();
-        let text = format!(r#"{{{metadata} "plugins": [{{"name": "x", "strict": false, "source": {source}}}]}}"#);
+        let metadata =
+            root.map(|root| format!(r#""metadata": {{"pluginRoot": "{root}"}},"#)).unwrap_or_default();
+        let text =
+            format!(r#"{{{metadata} "plugins": [{{"name": "x", "strict": false, "source": {source}}}]}}"#);
         Manifest::parse("m", MANIFEST, text.as_bytes())?.entry("x", "project: .claude/settings.json:3")
     }
 
@@ -217,7 +226,11 @@ mod tests {
             (r#""x""#, None, "in x"),
             (r#"{"source": "github", "repo": "a/b", "ref": "v1"}"#, None, "https://github.com/a/b.git#v1"),
             (r#"{"source": "url", "url": "git@h:a.git"}"#, None, "git@h:a.git"),
-            (r#"{"source": "git-subdir", "url": "a/b", "path": "./c/d"}"#, None, "https://github.com/a/b.git (c/d)"),
+            (
+                r#"{"source": "git-subdir", "url": "a/b", "path": "./c/d"}"#,
+                None,
+                "https://github.com/a/b.git (c/d)",
+            ),
             (
                 r#"{"source": "git-subdir", "url": "https://h/a", "path": "c", "ref": "v1", "sha": "0123456789012345678901234567890123456789"}"#,
                 None,
@@ -254,7 +267,8 @@ mod tests {
         }
         assert!(entry(r#""x""#, Some("../out")).is_err());
         assert!(Manifest::parse("m", MANIFEST, b"{").expect_err("no JSON").why.contains("line 1, column 1"));
-        let list = Manifest::parse("m", MANIFEST, br#"{"plugins": [{"name": "reviewer"}, 3]}"#).expect("fits");
+        let list =
+            Manifest::parse("m", MANIFEST, br#"{"plugins": [{"name": "reviewer"}, 3]}"#).expect("fits");
         assert!(list.entry("reviwer", "s").expect_err("none").why.contains("there are: reviewer"));
     }
 

@@ -100,7 +100,10 @@ impl Group<'_> {
 
     /// The folder that paths of plugins are from: the one that `.claude-plugin` is in.
     fn root(&self) -> Option<&str> {
-        self.manifest().strip_suffix(MANIFEST).map(|root| root.trim_end_matches('/')).filter(|root| !root.is_empty())
+        self.manifest()
+            .strip_suffix(MANIFEST)
+            .map(|root| root.trim_end_matches('/'))
+            .filter(|root| !root.is_empty())
     }
 
     fn pin(&self, plugin: Option<&str>, source: String, revision: Revision) -> Pin {
@@ -132,8 +135,11 @@ impl Sources {
     /// All that cannot be had.
     pub async fn plugins(&self, wanted: &[WantedPlugin], pins: &[Pin]) -> Result<Plugins, Vec<Problem>> {
         let groups = groups(wanted);
-        let results: Vec<_> =
-            stream::iter(&groups).map(|group| Box::pin(self.group(group, pins))).buffered(AT_A_TIME).collect().await;
+        let results: Vec<_> = stream::iter(&groups)
+            .map(|group| Box::pin(self.group(group, pins)))
+            .buffered(AT_A_TIME)
+            .collect()
+            .await;
         let mut all = Plugins::default();
         let mut problems = Vec::new();
         for result in results {
@@ -156,7 +162,11 @@ impl Sources {
     ///
     /// # Errors
     /// All that cannot be asked.
-    pub async fn look_plugins(&self, wanted: &[WantedPlugin], pins: &[Pin]) -> Result<Vec<Pin>, Vec<Problem>> {
+    pub async fn look_plugins(
+        &self,
+        wanted: &[WantedPlugin],
+        pins: &[Pin],
+    ) -> Result<Vec<Pin>, Vec<Problem>> {
         let groups = groups(wanted);
         let mut asked = BTreeMap::new();
         for group in &groups {
@@ -216,7 +226,10 @@ impl Sources {
         if problems.is_empty() { Ok(all) } else { Err(problems) }
     }
 
-    async fn look_all(&self, asked: BTreeMap<String, Source>) -> Result<BTreeMap<String, Revision>, Vec<Problem>> {
+    async fn look_all(
+        &self,
+        asked: BTreeMap<String, Source>,
+    ) -> Result<BTreeMap<String, Revision>, Vec<Problem>> {
         let looks = asked.into_iter().map(async |(name, source)| {
             let revision = self.look(&source).await?;
             Ok::<_, Problem>((name, revision))
@@ -277,7 +290,8 @@ impl Sources {
         for result in results {
             match result {
                 Ok((plugin, pin, notes)) => {
-                    let said = notes.into_iter().map(|note| format!("{}@{}: {note}", plugin.plugin, group.name));
+                    let said =
+                        notes.into_iter().map(|note| format!("{}@{}: {note}", plugin.plugin, group.name));
                     all.notes.extend(said);
                     all.plugins.push(plugin);
                     all.pins.extend(pin);
@@ -298,7 +312,9 @@ impl Sources {
     ) -> Result<(Plugin, Option<Pin>, Vec<String>), Problem> {
         let Entry { from, says } = entry?;
         let (fetched, pin) = match from {
-            PluginFrom::Within(folder) => (self.below(opened, joined(group.root(), folder.as_deref())).await?, None),
+            PluginFrom::Within(folder) => {
+                (self.below(opened, joined(group.root(), folder.as_deref())).await?, None)
+            }
             PluginFrom::Own(source) => {
                 let place = source.to_string();
                 let was = pinned(pins, group.name, Some(&plugin), &place);
@@ -327,7 +343,9 @@ impl Sources {
 
     async fn open<'a>(&self, group: &Group<'a>, was: Option<Revision>) -> Result<Opened<'a>, Problem> {
         match group.from {
-            MarketplaceFrom::Given { files } => Ok(Opened::Files(files.clone(), Revision::Tree(files.digest()))),
+            MarketplaceFrom::Given { files } => {
+                Ok(Opened::Files(files.clone(), Revision::Tree(files.digest())))
+            }
             MarketplaceFrom::Source { source, .. } => match source.from {
                 Location::Git(_) => Ok(Opened::Commit(source, self.revision(source, was).await?)),
                 Location::Folder(_) => {

@@ -21,7 +21,11 @@ pub struct NoRevision(String);
 
 impl fmt::Display for NoRevision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is neither a whole commit (40 or 64 hexadecimal digits) nor a `sha256:` digest", self.0)
+        write!(
+            f,
+            "{:?} is neither a whole commit (40 or 64 hexadecimal digits) nor a `sha256:` digest",
+            self.0
+        )
     }
 }
 

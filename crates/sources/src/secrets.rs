@@ -40,7 +40,17 @@ pub(crate) fn find(text: &str) -> Vec<(usize, &'static str)> {
 /// Whether a value of that name is a secret: `API_KEY` and the like, with something in it that is one.
 pub(crate) fn is_one(name: &str, value: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    let named = ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "API_KEY", "APIKEY", "AUTH_KEY", "ACCESS_KEY", "PRIVATE_KEY"];
+    let named = [
+        "TOKEN",
+        "SECRET",
+        "PASSWORD",
+        "PASSWD",
+        "API_KEY",
+        "APIKEY",
+        "AUTH_KEY",
+        "ACCESS_KEY",
+        "PRIVATE_KEY",
+    ];
     // A number is a limit (`MAX_OUTPUT_TOKENS`), a short word a switch.
     let says = value.len() >= 12 && !value.contains(char::is_whitespace) && !value.contains("${");
     let path = value.starts_with(['/', '~', '.']);

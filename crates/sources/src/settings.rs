@@ -29,8 +29,6 @@ const SHELL: &[&str] = &[
 /// The settings of one repository.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
-    /// All of it.
-    pub(crate) all: Map<String, Value>,
     /// By name, what the settings say of each marketplace, and where.
     pub(crate) marketplaces: BTreeMap<String, (Value, usize)>,
     /// By `plugin@marketplace`, whether it is wanted, and where that stands.
@@ -57,10 +55,16 @@ pub(crate) fn read(repository: &str, bytes: &[u8]) -> Result<Settings, Vec<Probl
     let all: Value = serde_json::from_str(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         let why = format!("{}:{column}: it is no JSON: {error}", place(repository, line));
-        vec![Problem::new(what(), why).next("jq . .claude/settings.json (comments and a comma at the end are no JSON)")]
+        vec![
+            Problem::new(what(), why)
+                .next("jq . .claude/settings.json (comments and a comma at the end are no JSON)"),
+        ]
     })?;
     let Value::Object(all) = all else {
-        return Err(vec![Problem::new(what(), format!("{}: it is to be an object {{…}}", place(repository, 1)))]);
+        return Err(vec![Problem::new(
+            what(),
+            format!("{}: it is to be an object {{…}}", place(repository, 1)),
+        )]);
     };
     let mut problems = Vec::new();
     let mut wrong = |line: usize, why: String| {
@@ -106,12 +110,13 @@ pub(crate) fn read(repository: &str, bytes: &[u8]) -> Result<Settings, Vec<Probl
                 && secrets::is_one(name, value)
                 && secrets::find(value).is_empty()
             {
-                let why = format!("the value of `{name}` in `env` looks like a secret, which the image would keep");
+                let why =
+                    format!("the value of `{name}` in `env` looks like a secret, which the image would keep");
                 wrong(line_of_key(text, name), why);
             }
         }
     }
-    if problems.is_empty() { Ok(Settings { all, ..settings }) } else { Err(problems) }
+    if problems.is_empty() { Ok(settings) } else { Err(problems) }
 }
 
 /// Finds `${NAME}` where it would stay as it is.
@@ -122,7 +127,9 @@ fn unexpanded(text: &str, path: &str, value: &Value, wrong: &mut dyn FnMut(usize
             let line = text.lines().position(|line| line.contains(reference)).map_or(1, |at| at + 1);
             wrong(
                 line,
-                format!("`{reference}` in `{path}` stays as it is: nothing expands variables in these settings"),
+                format!(
+                    "`{reference}` in `{path}` stays as it is: nothing expands variables in these settings"
+                ),
             );
         }
         Value::Array(values) => values.iter().for_each(|value| unexpanded(text, path, value, wrong)),
@@ -196,9 +203,27 @@ mod tests {
 
     #[test]
     fn nothing_is_something_too() {
-        let settings = read("master", b"\xef\xbb\xbf{\"enabledPlugins\": {\"a@b\": false, \"c@b\": [\"^1\"]}}").expect("fits");
+        let settings =
+            read("master", b"\xef\xbb\xbf{\"enabledPlugins\": {\"a@b\": false, \"c@b\": [\"^1\"]}}")
+                .expect("fits");
         assert_eq!(settings.plugins["a@b"], (false, 1));
         assert!(settings.plugins["c@b"].0);
         assert!(read("master", b"\xff").is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_they_hold_it_is_settings_or_problems_with_a_place(
+            key in "(env|hooks|enabledPlugins|extraKnownMarketplaces|x)",
+            value in "[\\PC\n]{0,40}",
+            raw in proptest::collection::vec(proptest::num::u8::ANY, 0..60),
+        ) {
+            let object = serde_json::json!({ &key: { &value: &value } }).to_string();
+            for bytes in [object.into_bytes(), format!("{{\"{key}\": {value}}}").into_bytes(), raw] {
+                for problem in read("master", &bytes).err().unwrap_or_default() {
+                    assert!(problem.why.starts_with("master: .claude/settings.json:"), "{problem}");
+                }
+            }
+        }
     }
 }

@@ -150,7 +150,9 @@ impl Remote {
             "http" => Scheme::Http,
             "ssh" => Scheme::Ssh,
             "file" if host.is_empty() && !path.is_empty() => return Ok(of(Scheme::File, None, "")),
-            "file" => return Err(refuse("an address of a local repository is `file:///` and its whole path")),
+            "file" => {
+                return Err(refuse("an address of a local repository is `file:///` and its whole path"));
+            }
             _ => {
                 return Err(refuse("only https://, ssh://, git@host:path and file:/// are fetched from"));
             }
@@ -161,9 +163,11 @@ impl Remote {
         let web = scheme != Scheme::Ssh;
         if user.is_some_and(|user| web || user.contains(':')) {
             let next = "name the variable that holds the token in holdpoint.toml: token = { env = \"GITHUB_TOKEN\" }";
-            return Err(refuse("it has a name or password in it, which would be written wherever the address is")
-                .next(format!("use {shown}"))
-                .next(next));
+            return Err(refuse(
+                "it has a name or password in it, which would be written wherever the address is",
+            )
+            .next(format!("use {shown}"))
+            .next(next));
         }
         if web && url.contains(['?', '#']) {
             return Err(refuse("it has a query or fragment, which no address of a repository has"));
@@ -260,17 +264,42 @@ mod tests {
             ("file:///srv/a.git", Scheme::File, "", ""),
         ] {
             let remote = Remote::parse(url).expect(url);
-            assert_eq!((remote.scheme, &*remote.host, &*remote.ssh_target()), (scheme, host, target), "{url}");
+            assert_eq!(
+                (remote.scheme, &*remote.host, &*remote.ssh_target()),
+                (scheme, host, target),
+                "{url}"
+            );
         }
     }
 
     #[test]
     fn what_git_is_not_to_be_given_is_refused() {
         for url in [
-            "", "-u", "--upload-pack=x", "a b", "a\nb", "ext::sh -c id", "ext::sh", "fd::7", "git://host/a",
-            "ftp://host/a", "file://host/a", "file://", "https://", "https:///a", "https://host", "/srv/a.git", "./a",
-            "a/b", "ssh://-oProxyCommand=x/a", "-host:a", "ssh://-x@host/a", "https://host/a?token=x", "@host:a",
-            "host:", "a::b",
+            "",
+            "-u",
+            "--upload-pack=x",
+            "a b",
+            "a\nb",
+            "ext::sh -c id",
+            "ext::sh",
+            "fd::7",
+            "git://host/a",
+            "ftp://host/a",
+            "file://host/a",
+            "file://",
+            "https://",
+            "https:///a",
+            "https://host",
+            "/srv/a.git",
+            "./a",
+            "a/b",
+            "ssh://-oProxyCommand=x/a",
+            "-host:a",
+            "ssh://-x@host/a",
+            "https://host/a?token=x",
+            "@host:a",
+            "host:",
+            "a::b",
         ] {
             assert!(Remote::parse(url).is_err(), "{url:?}");
         }
@@ -289,7 +318,8 @@ mod tests {
 
     #[test]
     fn paths_stay_inside() {
-        for (path, to) in [("./a//b/", Some("a/b")), (".", None), ("./", None), ("", None), ("a", Some("a"))] {
+        for (path, to) in [("./a//b/", Some("a/b")), (".", None), ("./", None), ("", None), ("a", Some("a"))]
+        {
             assert_eq!(inside(path), Some(to.map(str::to_owned)), "{path}");
         }
         for path in ["/a", "..", "a/../b", "a\\b", "a\0"] {

@@ -80,7 +80,8 @@ impl Sources {
                 let (tree, notes) = read_local(source, path.clone(), folder).await?;
                 if tree.digest() != *digest {
                     let what = format!("failed to read {source} as it was");
-                    let why = "its files have changed since it was looked at, and a folder keeps nothing of before";
+                    let why =
+                        "its files have changed since it was looked at, and a folder keeps nothing of before";
                     return Err(Problem::new(what, why).next("try again; or keep it in a repository"));
                 }
                 (tree, notes)

@@ -58,7 +58,10 @@ impl Gathered {
     /// Puts a file in that was expected, or a note.
     pub(crate) fn file(&mut self, path: &str, executable: bool, bytes: Vec<u8>) {
         if bytes.starts_with(LFS) && bytes.len() <= MAX_LFS_BYTES {
-            self.left_out(path, "it is kept by Git LFS, which is not asked; keep it in the repository itself");
+            self.left_out(
+                path,
+                "it is kept by Git LFS, which is not asked; keep it in the repository itself",
+            );
             return;
         }
         if let Err(error) = self.tree.insert(path, TreeFile { bytes, executable }) {

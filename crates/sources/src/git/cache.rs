@@ -186,8 +186,14 @@ async fn fetch(
     let of_own = |arguments: &[&str]| -> Vec<OsString> {
         std::iter::once(own.clone()).chain(arguments.iter().map(OsString::from)).collect()
     };
-    const FETCH: [&str; 6] =
-        ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules"];
+    const FETCH: [&str; 6] = [
+        "fetch",
+        "--quiet",
+        "--no-tags",
+        "--no-write-fetch-head",
+        "--no-auto-maintenance",
+        "--no-recurse-submodules",
+    ];
     let fetched = |rest: &[&str]| of_own(&[&FETCH[..], rest].concat());
 
     let first = run(fetched(&["--depth=1", "--", url, commit]), true).await?;
@@ -197,7 +203,8 @@ async fn fetch(
         }
         // Old servers give what they advertise, and all of it.
         let mut wanted = vec!["--", url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
-        let other = reference.filter(|name| name.starts_with("refs/")).map(|name| format!("+{name}:refs/holdpoint"));
+        let other =
+            reference.filter(|name| name.starts_with("refs/")).map(|name| format!("+{name}:refs/holdpoint"));
         wanted.extend(other.as_deref());
         let second = run(fetched(&wanted), true).await?;
         if !second.status.success() {

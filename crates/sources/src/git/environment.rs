@@ -13,7 +13,8 @@ use crate::{
 const TOKEN_USER: &str = "x-access-token";
 
 /// SSH without questions, and with an end to waiting for a host that is silent.
-const SSH: &str = "ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 -o ServerAliveCountMax=4";
+const SSH: &str =
+    "ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 -o ServerAliveCountMax=4";
 
 /// Settings for every call. The user's own hooks are for their repositories; what is in ours is never cleaned up, so
 /// that a commit that is there stays readable.
@@ -170,9 +171,10 @@ mod tests {
 
     #[test]
     fn only_what_is_named_is_passed_on() {
-        let users: Vec<(String, String)> = ["HOME", "GIT_DIR", "GIT_TRACE_CURL", "GITHUB_TOKEN", "SSH_ASKPASS"]
-            .map(|name| (name.to_owned(), "x".to_owned()))
-            .to_vec();
+        let users: Vec<(String, String)> =
+            ["HOME", "GIT_DIR", "GIT_TRACE_CURL", "GITHUB_TOKEN", "SSH_ASKPASS"]
+                .map(|name| (name.to_owned(), "x".to_owned()))
+                .to_vec();
         let all = environment("/bin", &users, false, &[]);
         let has = |name: &str| all.iter().any(|(it, _)| it == name);
         assert!(has("HOME") && has("GIT_SSH_COMMAND"));

@@ -66,7 +66,10 @@ pub(crate) async fn read(
                 gathered.left_out(&path, "it is a link, and none is followed; put the file itself there");
             }
             ("160000", _) => {
-                gathered.left_out(&path, "it is a submodule, and none is fetched; put the files themselves there");
+                gathered.left_out(
+                    &path,
+                    "it is a submodule, and none is fetched; put the files themselves there",
+                );
             }
             (mode, _) => gathered.left_out(&path, &format!("it is no file (mode {mode})")),
         }
@@ -82,7 +85,8 @@ async fn list(
     folder: Option<&str>,
     of: &str,
 ) -> Result<Vec<u8>, Unread> {
-    let what = folder.map_or_else(|| format!("{}:", held.commit), |folder| format!("{}:{folder}", held.commit));
+    let what =
+        folder.map_or_else(|| format!("{}:", held.commit), |folder| format!("{}:{folder}", held.commit));
     let arguments = [own.clone()].into_iter();
     let arguments = arguments.chain(["ls-tree", "-r", "-l", "-z", "--full-tree", &what].map(OsString::from));
     let call = Call {

@@ -48,11 +48,9 @@ fn choose<'a>(found: &'a BTreeMap<String, String>, reference: Option<&str>) -> O
     let names = match reference {
         None => vec!["HEAD".to_owned()],
         Some(whole) if whole.starts_with("refs/") => vec![format!("{whole}^{{}}"), whole.to_owned()],
-        Some(name) => vec![
-            format!("refs/heads/{name}"),
-            format!("refs/tags/{name}^{{}}"),
-            format!("refs/tags/{name}"),
-        ],
+        Some(name) => {
+            vec![format!("refs/heads/{name}"), format!("refs/tags/{name}^{{}}"), format!("refs/tags/{name}")]
+        }
     };
     names.iter().find_map(|name| found.get(name)).map(String::as_str)
 }
@@ -61,13 +59,8 @@ async fn list(git: &Git, access: &Access, patterns: &[String]) -> Result<BTreeMa
     let url = &access.remote.url;
     let mut arguments: Vec<OsString> = ["ls-remote", "--quiet", "--", url].map(OsString::from).to_vec();
     arguments.extend(patterns.iter().map(OsString::from));
-    let call = Call {
-        arguments,
-        access: Some(access),
-        max_bytes: MAX_BYTES,
-        limit: LOOK_LIMIT,
-        ..Call::default()
-    };
+    let call =
+        Call { arguments, access: Some(access), max_bytes: MAX_BYTES, limit: LOOK_LIMIT, ..Call::default() };
     let what = format!("failed to look at {url}");
     let ended = git.run(&call).await.map_err(|problem| Problem { what: what.clone(), ..problem })?;
     if !ended.status.success() {
@@ -86,8 +79,11 @@ fn not_there(url: &str, reference: Option<&str>, all: &BTreeMap<String, String>)
     let names = all.keys().filter(|name| !name.ends_with("^{}"));
     let short = names.filter_map(|name| name.strip_prefix("refs/heads/").or(name.strip_prefix("refs/tags/")));
     if all.is_empty() {
-        return Problem::new(format!("failed to look at {url}"), "the repository is empty: it has no commit yet")
-            .next("push a first commit to it");
+        return Problem::new(
+            format!("failed to look at {url}"),
+            "the repository is empty: it has no commit yet",
+        )
+        .next("push a first commit to it");
     }
     match reference {
         None => Problem::new(
@@ -101,9 +97,8 @@ fn not_there(url: &str, reference: Option<&str>, all: &BTreeMap<String, String>)
                 format!("there is no such branch or tag; {}", near_text(name, short)),
             );
             match name.len() {
-                7..40 if name.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
-                    problem.next("a commit is named by all of its 40 digits: git rev-parse ".to_owned() + name)
-                }
+                7..40 if name.bytes().all(|byte| byte.is_ascii_hexdigit()) => problem
+                    .next("a commit is named by all of its 40 digits: git rev-parse ".to_owned() + name),
                 _ => problem.next(format!("git ls-remote {url}")),
             }
         }
@@ -162,7 +157,10 @@ mod tests {
 
     #[test]
     fn names_that_git_would_read_as_something_else_are_refused() {
-        for bad in ["", "-x", "a*", "a?", "a b", "a..b", "a^{}", "a~1", "a:b", "@{u}", "@", "a.lock", "/a", "a//b", ".a", "a.", "a\n"] {
+        for bad in [
+            "", "-x", "a*", "a?", "a b", "a..b", "a^{}", "a~1", "a:b", "@{u}", "@", "a.lock", "/a", "a//b",
+            ".a", "a.", "a\n",
+        ] {
             assert!(check(bad).is_err(), "{bad:?}");
         }
         for good in ["main", "feature/x", "v1.2.3", "release-1", "ünï"] {
@@ -172,7 +170,12 @@ mod tests {
 
     #[test]
     fn near_names_are_told() {
-        let all = found(&[("HEAD", '1'), ("refs/heads/main", '1'), ("refs/tags/v1", '1'), ("refs/tags/v1^{}", '1')]);
+        let all = found(&[
+            ("HEAD", '1'),
+            ("refs/heads/main", '1'),
+            ("refs/tags/v1", '1'),
+            ("refs/tags/v1^{}", '1'),
+        ]);
         let problem = not_there("u", Some("mian"), &all);
         assert!(problem.why.contains("there are: main, v1"), "{problem}");
         let problem = not_there("u", Some("abc1234"), &all);

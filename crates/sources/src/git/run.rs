@@ -70,31 +70,35 @@ pub(super) struct Ended {
     pub(super) said: String,
 }
 
-/// A program and everything it started, ended when this is dropped before it has ended by itself.
+/// A program and everything it started, ended when this is dropped.
 #[derive(Debug)]
-pub(super) struct Running(Child);
+pub(super) struct Running {
+    child: Child,
+    group: Option<Pid>,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Only while it has not been waited for: afterwards the number may be another's.
-        if let Some(pid) = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
-            let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+        // Also after its end: one that was killed leaves what it had started. A connection that SSH keeps for later is
+        // in a group of its own.
+        if let Some(group) = self.group {
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
         }
     }
 }
 
 impl Running {
     pub(super) fn pipes(&mut self) -> Option<(ChildStdin, ChildStdout)> {
-        Some((self.0.stdin.take()?, self.0.stdout.take()?))
+        Some((self.child.stdin.take()?, self.child.stdout.take()?))
     }
 
     /// Its end, and what it said.
     pub(super) async fn end(&mut self) -> io::Result<(ExitStatus, String)> {
         let mut said = Vec::new();
-        if let Some(stderr) = self.0.stderr.take() {
+        if let Some(stderr) = self.child.stderr.take() {
             last(stderr, &mut said).await;
         }
-        Ok((self.0.wait().await?, String::from_utf8_lossy(&said).into_owned()))
+        Ok((self.child.wait().await?, String::from_utf8_lossy(&said).into_owned()))
     }
 }
 
@@ -149,11 +153,16 @@ impl Git {
         command.current_dir("/").stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         // With all that it starts, so that all of it can be ended.
         command.process_group(0).kill_on_drop(true);
-        command.spawn().map(Running).map_err(|error| {
+        let spawned = command.spawn().map(|child| {
+            let id = child.id().and_then(|id| i32::try_from(id).ok());
+            Running { child, group: id.and_then(Pid::from_raw) }
+        });
+        spawned.map_err(|error| {
             let what = format!("failed to start {}", self.program.display());
             match error.kind() {
-                io::ErrorKind::NotFound => Problem::new(what, "git is not installed, or not in PATH")
-                    .next("apt-get install git"),
+                io::ErrorKind::NotFound => {
+                    Problem::new(what, "git is not installed, or not in PATH").next("apt-get install git")
+                }
                 _ => Problem::new(what, error),
             }
         })
@@ -169,7 +178,7 @@ impl Git {
         };
         let settings = call.access.map(Access::settings).unwrap_or_default();
         let mut running = self.spawn(&call.arguments, own_ssh, &settings, stdin)?;
-        let (stdout, stderr) = (running.0.stdout.take(), running.0.stderr.take());
+        let (stdout, stderr) = (running.child.stdout.take(), running.child.stderr.take());
         let (mut out, mut said) = (Vec::new(), Vec::new());
         let until = Instant::now() + call.limit;
         let mut too_much = false;
@@ -195,7 +204,7 @@ impl Git {
                 tokio::select! {
                     biased;
                     () = &mut reading, if !read => read = true,
-                    status = running.0.wait() => {
+                    status = running.child.wait() => {
                         if !read {
                             let _ = tokio::time::timeout(AFTER_END, &mut reading).await;
                         }
@@ -279,7 +288,12 @@ mod tests {
 
     #[test]
     fn old_versions_and_other_programs_are_told() {
-        for good in ["git version 2.31.0\n", "git version 2.47.3", "git version 2.39.5 (Apple Git-154)", "git version 3.0.1"] {
+        for good in [
+            "git version 2.31.0\n",
+            "git version 2.47.3",
+            "git version 2.39.5 (Apple Git-154)",
+            "git version 3.0.1",
+        ] {
             assert_eq!(check_version(good), Ok(()), "{good}");
         }
         assert!(check_version("git version 2.30.2").expect_err("old").why.contains("2.30 is too old"));
