@@ -214,6 +214,12 @@ pub(crate) fn explain(containers: &Containers, what: &str, error: &Error) -> Pro
     if let Some(symptom) = recognise(&said) {
         return Problem::new(what, format!("{} ({said})", symptom.why)).next(symptom.next);
     }
+    // A storage.conf that says one thing has to say all (Podman 4.3, at a commit).
+    if said.contains("runroot must be set") {
+        return problem.next(
+            "add `runroot` and `graphroot` below `[storage]` in storage.conf (podman info shows both)",
+        );
+    }
     if said.contains("lchown") {
         return problem
             .next("sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER")

@@ -29,11 +29,17 @@ pub async fn look(containers: &Containers, base: &str) -> Result<Known, Problem>
             .next("holdpoint image build --base")
     })?;
     let images = labelled(containers, &format!("{LABEL_KIND}={KIND_LAYER}")).await?;
-    let kept = images.into_iter().filter_map(|(id, labels)| Some((labels.get(LABEL_KEY)?.clone(), id)));
-    Ok(Known { base_layers: base.layers, kept: kept.collect() })
+    let mut kept = BTreeMap::new();
+    for (id, labels) in images {
+        if let Some(key) = labels.get(LABEL_KEY) {
+            kept.entry(key.clone()).or_insert(id);
+        }
+    }
+    Ok(Known { base_layers: base.layers, kept })
 }
 
-/// The ids and labels of the images that have a label.
+/// The ids and labels of the images that have a label, the newest first: what was made anew comes before what it
+/// replaces.
 pub(super) async fn labelled(
     containers: &Containers,
     label: &str,
@@ -43,7 +49,8 @@ pub(super) async fn labelled(
         ..Default::default()
     };
     let failed = |error| Problem::new(format!("{} does not list its images", containers.kind()), error);
-    let images = containers.client().list_images(Some(options)).await.map_err(failed)?;
+    let mut images = containers.client().list_images(Some(options)).await.map_err(failed)?;
+    images.sort_by_key(|image| std::cmp::Reverse(image.created));
     Ok(images.into_iter().map(|image| (with_prefix(&image.id), image.labels)).collect())
 }
 
