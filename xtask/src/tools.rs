@@ -32,6 +32,9 @@ const PODMAN_PACKAGES: &[&str] = &[
     "libyajl2",
 ];
 
+/// A registry of images, and what writes its file of passwords.
+const REGISTRY_PACKAGES: &[&str] = &["docker-registry", "apache2-utils"];
+
 /// A library of crun, which one test takes out of its package.
 const CRUN_LIBRARY: &str = "libyajl.so.2";
 
@@ -55,7 +58,20 @@ pub(crate) fn install() -> anyhow::Result<()> {
 /// Podman, and who uses it.
 pub(crate) fn containers() -> anyhow::Result<()> {
     podman()?;
+    registry()?;
     ordinary_user()
+}
+
+/// What images are pushed to. Debian starts one with its package where there is systemd; tests start their own.
+fn registry() -> anyhow::Result<()> {
+    if is_on_path("docker-registry") && is_on_path("htpasswd") {
+        return Ok(());
+    }
+    ensure!(
+        Path::new("/usr/bin/apt-get").exists(),
+        "the tests of registries need docker-registry and htpasswd on the PATH"
+    );
+    apt_install(REGISTRY_PACKAGES)
 }
 
 /// The account that rootless containers run as where tests run as root; `holdpoint_tests::podman::USER`.

@@ -40,6 +40,9 @@ pub(crate) enum Data {
     Bytes(Vec<u8>),
     File(PathBuf),
     Layer(Layer),
+    /// A layer that the engine has: it is named, and not in the archive. Podman and Docker look for a layer by its
+    /// digest before they look for its bytes.
+    InEngine,
 }
 
 /// What an image is made of.
@@ -162,6 +165,7 @@ impl Blob {
                 io::copy(&mut io::BufReader::with_capacity(1 << 20, File::open(file)?), &mut to).map(|_| ())
             }
             Data::Layer(layer) => layer.write(to),
+            Data::InEngine => Ok(()),
         }
     }
 }
@@ -208,7 +212,9 @@ impl ImageArchive {
             ("oci-layout".to_owned(), layout),
         ]);
         for blob in [config, manifest].into_iter().chain(parts.layers.into_iter().map(|(_, blob)| blob)) {
-            files.insert(blob.path(), blob);
+            if !matches!(blob.data, Data::InEngine) {
+                files.insert(blob.path(), blob);
+            }
         }
         Ok(Self { id, digest, files })
     }

@@ -26,6 +26,9 @@ const LOAD_LIMIT: Duration = Duration::from_secs(900);
 /// The image is handed over in pieces of so many bytes.
 const PIECE: usize = 1 << 20;
 
+/// What fails where a base image is not taken.
+const LOADING: &str = "failed to load the image";
+
 /// So many pieces wait for an engine that is slower than the disk.
 const PIECES_WAITING: usize = 4;
 
@@ -53,7 +56,7 @@ pub async fn load(
     image: &Arc<Image>,
     progress: Arc<dyn Progress>,
 ) -> Result<bool, Problem> {
-    let refused = |error: &Error| explain(containers, error);
+    let refused = |error: &Error| explain(containers, LOADING, error);
     let mut client = containers.client().clone();
     client.set_timeout(LOAD_LIMIT);
     let was_there = is_there(&client, image).await.map_err(|error| refused(&error))?;
@@ -140,7 +143,7 @@ fn only_file(archive: &[u8]) -> io::Result<String> {
 }
 
 /// Podman leaves the name of the algorithm out where Docker has it.
-fn with_prefix(id: &str) -> String {
+pub(crate) fn with_prefix(id: &str) -> String {
     if id.starts_with("sha256:") { id.to_owned() } else { format!("sha256:{id}") }
 }
 
@@ -195,23 +198,27 @@ impl io::Write for Pieces {
     }
 }
 
-fn explain(containers: &Containers, error: &Error) -> Problem {
+/// What an engine refused, in words. `what` failed.
+pub(crate) fn explain(containers: &Containers, what: &str, error: &Error) -> Problem {
     let said = match error {
         Error::DockerResponseServerError { message, .. } => message.clone(),
         error => error.to_string(),
     };
-    let problem = Problem::new(format!("failed to load the image into {}", containers.kind()), &said);
+    let what = format!("{what} ({})", containers.kind());
+    let problem = Problem::new(&what, &said);
     if said.contains("no space left") {
         return problem
             .next("podman system df     (or `docker system df`: what images and containers take)")
             .next("podman image prune     (or `docker image prune`: removes what has no name)");
     }
     if let Some(symptom) = recognise(&said) {
-        return Problem::new(
-            format!("failed to load the image into {}", containers.kind()),
-            format!("{} ({said})", symptom.why),
-        )
-        .next(symptom.next);
+        return Problem::new(what, format!("{} ({said})", symptom.why)).next(symptom.next);
+    }
+    // A storage.conf that says one thing has to say all (Podman 4.3, at a commit).
+    if said.contains("runroot must be set") {
+        return problem.next(
+            "add `runroot` and `graphroot` below `[storage]` in storage.conf (podman info shows both)",
+        );
     }
     if said.contains("lchown") {
         return problem

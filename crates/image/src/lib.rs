@@ -3,6 +3,7 @@
 //!
 //! Three layers, so that what changes most often is small: Debian | the CLI | Holdpoint and the manifest.
 
+pub mod agents;
 mod archive;
 mod debian;
 mod elf;
@@ -10,6 +11,7 @@ mod engine;
 mod layer;
 mod manifest;
 mod packages;
+pub mod registry;
 mod rootfs;
 mod sources;
 
