@@ -26,6 +26,16 @@ pub struct Environment {
     pub for_podman: Vec<(String, String)>,
     /// The environment of what makes images.
     pub for_images: Vec<(String, String)>,
+    /// The environment of git, and of the programs that know log-ins.
+    pub for_git: Vec<(String, String)>,
+    /// Where log-ins of registries are, where the person named a file.
+    pub registry_auth_file: Option<PathBuf>,
+    /// Certificates to trust besides those of the system.
+    pub certificates: Option<PathBuf>,
+    /// The index of Python packages, where the person set one for pip.
+    pub pip_index: Option<String>,
+    /// The npm registry, where the person set one.
+    pub npm_registry: Option<String>,
     /// The key for the model endpoint.
     pub anthropic_api_key: Option<SecretString>,
     /// The model endpoint.
@@ -73,6 +83,11 @@ impl Environment {
             docker_host: var("DOCKER_HOST"),
             for_podman: these(holdpoint_containers::PASSED_ON),
             for_images: these(holdpoint_image::PASSED_ON),
+            for_git: these(holdpoint_sources::PASSED_ON),
+            registry_auth_file: var("REGISTRY_AUTH_FILE").map(PathBuf::from),
+            certificates: var("SSL_CERT_FILE").map(PathBuf::from),
+            pip_index: var("PIP_INDEX_URL"),
+            npm_registry: any(&["npm_config_registry", "NPM_CONFIG_REGISTRY"]),
             anthropic_api_key: var("ANTHROPIC_API_KEY").map(|key| key.trim().to_owned().into()),
             anthropic_base_url: var("ANTHROPIC_BASE_URL"),
             proxies: Proxies {

@@ -8,6 +8,7 @@ pub mod client;
 pub mod config;
 pub mod containers;
 pub mod data;
+pub mod deploy;
 pub mod dialogue;
 pub mod env;
 pub mod failure;

@@ -71,6 +71,8 @@ pub struct PluginLock {
     /// The plugin's name in it; None for the marketplace itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plugin: Option<String>,
+    /// Where it is: a git address without a secret, or a folder.
+    pub from: String,
     /// The commit; for a folder of this machine the digest of its files.
     pub revision: String,
 }
@@ -301,6 +303,7 @@ mod tests {
             plugins: vec![PluginLock {
                 marketplace: "tools".into(),
                 plugin: Some("review".into()),
+                from: "https://git.example.org/tools".into(),
                 revision: "2".repeat(40),
             }],
         }

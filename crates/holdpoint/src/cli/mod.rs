@@ -12,6 +12,7 @@ mod completion;
 mod config;
 mod context;
 mod converse;
+mod deploy;
 mod down;
 mod edit;
 mod exec;
@@ -27,6 +28,7 @@ mod message;
 mod notify;
 mod ps;
 mod rehearse;
+mod releases;
 mod restore;
 mod retention;
 mod status;
@@ -159,6 +161,18 @@ pub enum Command {
     /// Build the image that sessions run in, or show those that are there
     #[command(subcommand)]
     Image(image::ImageCommand),
+    /// Deploy what the configuration and its repositories say now: shows the plan first
+    Deploy(deploy::DeployArgs),
+    /// Build the image that would be deployed, and deploy nothing
+    Build(deploy::BuildArgs),
+    /// List releases
+    Releases,
+    /// Show what differs between two releases
+    Diff(releases::DiffArgs),
+    /// Make an earlier release current again
+    Rollback(releases::RollbackArgs),
+    /// Move a conversation to another release
+    Move(releases::MoveArgs),
     /// Print the completion script of a shell
     Completion(completion::CompletionArgs),
     /// Supervise one session; started by the control plane
@@ -262,6 +276,12 @@ pub async fn run(cli: Cli, environment: Environment) -> anyhow::Result<()> {
         Command::Notify(command) => notify::run(command, context).await,
         Command::Cli(command) => claude_cli::run(command, context).await,
         Command::Image(command) => image::run(command, context).await,
+        Command::Deploy(args) => deploy::run(args, context).await,
+        Command::Build(args) => deploy::image(args, context).await,
+        Command::Releases => releases::list(context).await,
+        Command::Diff(args) => releases::diff(args, context).await,
+        Command::Rollback(args) => releases::rollback(args, context).await,
+        Command::Move(args) => releases::move_one(args, context).await,
         Command::Completion(args) => completion::run(&args),
         Command::Worker(_) | Command::Bridge(_) | Command::Inside(_) => {
             unreachable!("main gives these a runtime of their own")

@@ -24,7 +24,12 @@ fn lock(policy: &str) -> Lock {
         configuration: None,
         image: None,
         sources: BTreeMap::new(),
-        plugins: vec![PluginLock { marketplace: "m".into(), plugin: Some("p".into()), revision: "1".into() }],
+        plugins: vec![PluginLock {
+            marketplace: "m".into(),
+            plugin: Some("p".into()),
+            from: "/p".into(),
+            revision: "1".into(),
+        }],
     }
 }
 
