@@ -1,6 +1,7 @@
 //! What every store must do, whatever database is behind it.
 //!
-//! One module a subject. `migrations`, `opening` and `disk` are about a data file and belong to SQLite alone.
+//! One module a subject. `migrations`, `opening`, `disk` and `small_disk` are about a data file and belong to SQLite
+//! alone.
 
 mod access;
 mod batches;
@@ -26,6 +27,7 @@ mod random;
 mod record;
 mod retention;
 mod search;
+mod small_disk;
 mod snapshot;
 mod support;
 mod uploads;
