@@ -440,11 +440,34 @@ impl Server {
             let over = matches!(execution["status"].as_str(), Some("finished" | "error" | "cancelled"));
             if over || Instant::now() > deadline {
                 bail!(
-                    "waited for {what}, it is {execution:#}\nlog:\n{}\n{}",
+                    "waited for {what}, it is {execution:#}\nlog:\n{}\n{}\nserver:\n{}",
                     self.story(id).await,
-                    self.worker_logs(id)
+                    self.worker_logs(id),
+                    self.output()
                 );
             }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until the log tells of this kind of thing.
+    ///
+    /// # Errors
+    /// When it takes too long; with the log.
+    pub async fn until_told(&self, id: &str, kind: &str) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (_, body) = self.get(&format!("/v1/executions/{id}/events?after=0&limit=1000")).await?;
+            if body["items"].as_array().into_iter().flatten().any(|event| event["kind"] == kind) {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "nothing is told of {kind}\nlog:\n{}\n{}\nserver:\n{}",
+                self.story(id).await,
+                self.worker_logs(id),
+                self.output()
+            );
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
@@ -466,9 +489,10 @@ impl Server {
             }
             if Instant::now() > deadline {
                 bail!(
-                    "no open {kind} hold; {body:#}\nlog:\n{}\n{}",
+                    "no open {kind} hold; {body:#}\nlog:\n{}\n{}\nserver:\n{}",
                     self.story(id).await,
-                    self.worker_logs(id)
+                    self.worker_logs(id),
+                    self.output()
                 );
             }
             tokio::time::sleep(LOOK_EVERY).await;

@@ -49,11 +49,11 @@ async fn wrong_requests_are_answered_clearly_and_change_nothing() -> anyhow::Res
 
 #[tokio::test]
 async fn an_expired_hold_is_gone_and_the_session_is_told() -> anyhow::Result<()> {
-    let toml = "[agents.hasty]\n[agents.hasty.limits]\nhold = \"1s\"\n";
+    let toml = "[agents.hasty]\n[agents.hasty.limits]\nhold = \"5s\"\n";
     let server = Server::start(Setup::script(SCRIPT).toml(toml)).await?;
     let id = server.ask("hasty", "anything").await?;
     let hold = server.hold(&id, "tool", &[]).await?;
-    tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+    server.until_told(&id, "hold_expired").await?;
     let path = format!("/v1/holds/{}/decision", hold["id"].as_str().unwrap_or_default());
     let (status, body) = server.post(&path, json!({"action": "allow"})).await?;
     assert_eq!(status, 410, "{body}");

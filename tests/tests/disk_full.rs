@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use holdpoint_tests::{Server, Setup, build_dir, chaos::Disk, check_log, of_kind};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const SCRIPT: &str = r#"
 title: full disk
@@ -17,7 +17,15 @@ scenes:
       - - {text: "You said {{prompt}}."}
 "#;
 
+/// Ends its worker as soon as everything waits for people.
+const QUICK: &str = "[agents.quick]\nlinger = \"0s\"\n";
+
 const DISK_MB: u32 = 128;
+
+/// The moments of a turn at which the disk fills: the answer takes a second and a half, its end is looked for on
+/// disk for two more.
+const MOMENTS: u32 = 90;
+const MOMENT: Duration = Duration::from_millis(40);
 
 /// Less than a session needs to be started, enough for the log.
 const LITTLE: u64 = 8 << 20;
@@ -25,6 +33,9 @@ const LITTLE: u64 = 8 << 20;
 fn folder() -> Result<PathBuf> {
     Ok(build_dir()?.join("small-disk"))
 }
+
+/// Set where the small disk is mounted.
+const IS_THERE: &str = "HOLDPOINT_TEST_SMALL_DISK";
 
 /// Runs a test that is ignored otherwise where the small disk is mounted.
 fn on_a_small_disk(test: &str) -> Result<()> {
@@ -46,16 +57,27 @@ fn on_a_small_disk(test: &str) -> Result<()> {
         .arg(&folder)
         .arg(std::env::current_exe()?)
         .args(["--exact", test, "--ignored", "--nocapture"])
+        .env(IS_THERE, "yes")
         .status()?;
     ensure!(status.success(), "{test} failed on the small disk");
     Ok(())
 }
 
 async fn server(toml: &str) -> Result<(Server, Disk)> {
+    ensure!(
+        std::env::var_os(IS_THERE).is_some(),
+        "it would fill the disk of this machine: run the test that runs it"
+    );
     let folder = folder()?;
     let mut setup = Setup::script(SCRIPT).toml(toml);
     setup.folder = Some(folder.clone());
     Ok((Server::start(setup).await?, Disk::at(&folder)))
+}
+
+/// Whether nothing of a conversation runs: parked, or lost with nothing to do. Which of them a full disk leaves
+/// depends on whether the worker could still write its journal; both go on from what is on the disk.
+fn is_at_rest(execution: &Value) -> bool {
+    matches!(execution["residency"].as_str(), Some("parked" | "lost"))
 }
 
 #[test]
@@ -69,6 +91,8 @@ async fn a_session_waits_for_room_there() -> Result<()> {
     let (server, disk) = server("").await?;
     disk.fill_but(LITTLE)?;
     let id = server.ask("claude", "slow one").await?;
+    server.until_told(&id, "notice").await?;
+    // Time for another look or two, at which it must neither start nor be told again.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let events = server.export(&id)?;
     assert_eq!(of_kind(&events, "worker_starting").len(), 0, "{events:#?}");
@@ -89,29 +113,71 @@ fn a_turn_that_ends_on_a_full_disk_is_not_forgotten() -> Result<()> {
 #[tokio::test]
 #[ignore = "run by a_turn_that_ends_on_a_full_disk_is_not_forgotten"]
 async fn a_turn_that_ends_on_a_full_disk_is_not_forgotten_there() -> Result<()> {
-    let (server, disk) = server("[agents.quick]\nlinger = \"0s\"\n").await?;
-    let id = server.ask("quick", "slow two").await?;
-    server.until(&id, "the message", |execution| execution["residency"] == "warm").await?;
-    let deadline = std::time::Instant::now() + holdpoint_tests::PATIENCE;
-    while of_kind(&server.export(&id)?, "message_delivered").is_empty() {
-        ensure!(std::time::Instant::now() < deadline, "no message is delivered");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    let (server, disk) = server(QUICK).await?;
+    through_a_full_disk(&server, &disk, Duration::ZERO, Duration::from_secs(4)).await
+}
+
+#[test]
+#[ignore = "takes minutes: `cargo test --workspace --test disk_full -- --ignored --exact a_disk_may_fill_at_any_moment`"]
+fn a_disk_may_fill_at_any_moment() -> Result<()> {
+    on_a_small_disk("a_disk_may_fill_at_any_moment_there")
+}
+
+#[tokio::test]
+#[ignore = "run by a_disk_may_fill_at_any_moment"]
+async fn a_disk_may_fill_at_any_moment_there() -> Result<()> {
+    let (server, disk) = server(QUICK).await?;
+    for step in 0..MOMENTS {
+        let (after, full) = (MOMENT * step, Duration::from_millis(u64::from(300 + step * 677 % 4_000)));
+        eprintln!("full after {after:?}, for {full:?}");
+        through_a_full_disk(&server, &disk, after, full)
+            .await
+            .with_context(|| format!("{after:?}, {full:?}"))?;
     }
+    Ok(())
+}
+
+/// A conversation whose disk is full from a moment of its first turn on, for a while; then its second turn.
+async fn through_a_full_disk(server: &Server, disk: &Disk, after: Duration, full: Duration) -> Result<()> {
+    let id = server.ask("quick", "slow two").await?;
+    server.until_told(&id, "message_delivered").await?;
+    tokio::time::sleep(after).await;
     disk.fill()?;
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    tokio::time::sleep(full).await;
     disk.free()?;
     let hold = server.hold(&id, "reply", &[]).await?;
-    server.until(&id, "parked", |execution| execution["residency"] == "parked").await?;
+    server.until(&id, "no worker", is_at_rest).await?;
     server.decide(&hold, json!({"action": "reply", "message": "the second"})).await?;
     let first = hold["id"].as_str().context("an id")?.to_owned();
     server.hold(&id, "reply", &[first]).await?;
     let events = server.export(&id)?;
     check_log(&events).map_err(|error| anyhow::anyhow!("{error}\n{events:#?}"))?;
     for ended in of_kind(&events, "turn_ended") {
-        assert_eq!(ended["data"]["ok"], true, "{ended:#}");
+        ensure!(ended["data"]["ok"] == true, "{ended:#}");
     }
     let said = of_kind(&events, "assistant");
     let answer = said.last().context("an answer")?["data"]["block"]["text"].to_string();
-    assert!(answer.contains("You said the second"), "the first turn is known to the session: {answer}");
+    ensure!(answer.contains("You said the second"), "the first turn is not known to the session: {answer}");
+    Ok(())
+}
+
+/// A worker's log is on the same disk. It is the first thing that a full one has no room for, and must not take
+/// down the session with it.
+#[tokio::test]
+async fn a_worker_whose_log_cannot_be_written_goes_on() -> Result<()> {
+    let server = Server::start(Setup::script(SCRIPT).toml(QUICK)).await?;
+    let id = server.ask("quick", "slow three").await?;
+    let hold = server.hold(&id, "reply", &[]).await?;
+    let parked = server.until(&id, "parked", |execution| execution["residency"] == "parked").await?;
+    let next = parked["incarnation"].as_u64().context("an incarnation")? + 1;
+    let run = server.data.join("executions").join(&id).join("run").join(next.to_string());
+    std::fs::create_dir_all(&run)?;
+    std::os::unix::fs::symlink("/dev/full", run.join("worker.log"))?;
+    server.decide(&hold, json!({"action": "reply", "message": "the second"})).await?;
+    let first = hold["id"].as_str().context("an id")?.to_owned();
+    server.hold(&id, "reply", &[first]).await?;
+    let events = server.export(&id)?;
+    assert!(of_kind(&events, "worker_lost").is_empty(), "{}", server.story(&id).await);
+    assert_eq!(server.execution(&id).await?["incarnation"], next);
     Ok(())
 }

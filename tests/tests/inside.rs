@@ -4,7 +4,7 @@ use std::process::{Output, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use holdpoint_tests::{
-    Server, Setup,
+    PATIENCE, Server, Setup,
     browser::Browser,
     of_kind,
     podman::{Kind, Podman},
@@ -89,7 +89,8 @@ async fn looked_into(server: &Server, engine: &str) -> Result<String> {
     let is_there = |wanted: bool| {
         let (id, sleep) = (&id, &sleep);
         async move {
-            for _ in 0..100 {
+            let deadline = std::time::Instant::now() + PATIENCE;
+            while std::time::Instant::now() < deadline {
                 let list = exec(server, id, "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")?.1;
                 if list.contains(sleep.as_str()) == wanted {
                     return Ok(());

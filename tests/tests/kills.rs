@@ -1,9 +1,9 @@
 //! `kill -9` at the worst moments: nothing is lost, nothing runs twice, nothing is paid twice.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdpoint_tests::{
-    Server, Setup, check_log, nonces, of_kind,
+    PATIENCE, Server, Setup, check_log, nonces, of_kind,
     processes::{self, Part},
 };
 use serde_json::{Value, json};
@@ -155,10 +155,9 @@ async fn killed_while_a_tool_runs_it_is_not_run_again_unasked() -> anyhow::Resul
     let id = server.ask("claude", "running").await?;
     let hold = server.hold(&id, "tool", &[]).await?;
     server.decide(&hold, json!({"action": "allow"})).await?;
-    for _ in 0..500 {
-        if nonces(&server, "nonces") == ["begun"] {
-            break;
-        }
+    let deadline = Instant::now() + PATIENCE;
+    while nonces(&server, "nonces") != ["begun"] {
+        anyhow::ensure!(Instant::now() < deadline, "the tool does not run\n{}", server.story(&id).await);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     kill_session(&id);
@@ -175,8 +174,9 @@ async fn killed_while_a_tool_runs_it_is_not_run_again_unasked() -> anyhow::Resul
 async fn worker_killed_while_the_model_speaks_goes_on_by_itself() -> anyhow::Result<()> {
     let server = Server::start(Setup::script(SCRIPT)).await?;
     let id = server.ask("claude", "stream").await?;
-    server.until(&id, "a running turn", |execution| execution["status"] == "running").await?;
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    server.until_told(&id, "message_delivered").await?;
+    // Into the answer, which takes three seconds.
+    tokio::time::sleep(Duration::from_millis(400)).await;
     kill_session(&id);
     server.hold(&id, "reply", &[]).await?;
     let events = verify(&server, &id, &[], 1).await?;
@@ -205,8 +205,9 @@ async fn control_plane_killed_at_a_pending_ask() -> anyhow::Result<()> {
 async fn control_plane_killed_in_the_middle_of_a_stream() -> anyhow::Result<()> {
     let mut server = Server::start(Setup::script(SCRIPT)).await?;
     let id = server.ask("claude", "stream").await?;
-    server.until(&id, "a running turn", |execution| execution["status"] == "running").await?;
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    server.until_told(&id, "message_delivered").await?;
+    // Into the answer, which takes three seconds.
+    tokio::time::sleep(Duration::from_millis(400)).await;
     let worker = processes::of(&id, Part::Worker);
     server.kill()?;
     server.up().await?;

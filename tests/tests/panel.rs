@@ -1,7 +1,7 @@
 //! A whole conversation in a real browser, at desk and at phone width. Pictures are kept in the
 //! target folder, to be looked at.
 
-use holdpoint_tests::{Server, Setup, browser::Browser, check_log, of_kind};
+use holdpoint_tests::{PATIENCE, Server, Setup, browser::Browser, check_log, of_kind};
 
 const SCRIPT: &str = r###"
 scenes:
@@ -177,7 +177,8 @@ async fn a_conversation_branches_off_in_the_browser() -> anyhow::Result<()> {
     let points = |least: usize| {
         let (server, id, path) = (&server, id.clone(), format!("/v1/executions/{id}/checkpoints"));
         async move {
-            for _ in 0..1_000 {
+            let deadline = std::time::Instant::now() + PATIENCE;
+            while std::time::Instant::now() < deadline {
                 let (_, body) = server.get(&path).await?;
                 if body["items"].as_array().is_some_and(|items| items.len() >= least) {
                     return Ok(());

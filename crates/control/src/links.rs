@@ -37,6 +37,8 @@ pub(crate) struct Links {
     by_execution: Mutex<HashMap<ExecutionId, Link>>,
     /// Connections so far: no two have the same number, whatever came in between.
     connections: AtomicU64,
+    /// Why workers were sent away to come back later, where nothing of theirs was committed since.
+    troubles: Mutex<HashMap<WorkerId, String>>,
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +71,17 @@ impl Links {
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
         links.insert(id.execution, Link { incarnation: id.incarnation, number, since, down });
         Some(number)
+    }
+
+    /// Whether this reason is news: a worker that comes back is met by the same one again and again.
+    fn is_new_trouble(&self, id: WorkerId, reason: &str) -> bool {
+        let before = lock(&self.troubles).insert(id, reason.to_owned());
+        before.as_deref() != Some(reason)
+    }
+
+    /// Nothing is in this worker's way any more; whether something was.
+    pub(crate) fn forget_trouble(&self, id: WorkerId) -> bool {
+        lock(&self.troubles).remove(&id).is_some()
     }
 
     fn remove(&self, id: WorkerId, number: u64) {
@@ -168,9 +181,8 @@ impl WorkerLink {
             }
             Err(error) => {
                 // Not refused: it may come back when the log can be read again.
-                warn!(worker = %self.id, %error, "failed to read the log for a worker");
                 inner.links.remove(self.id, number);
-                return;
+                return self.later(format!("failed to read the log: {error}"), down).await;
             }
         };
         inner.places.hold(execution, incarnation);
@@ -187,7 +199,7 @@ impl WorkerLink {
             let keep = match frame {
                 Ok(frame) => self.on_frame(frame, up, down).await,
                 Err(error) => {
-                    warn!(worker = %self.id, %error, "a worker's frame could not be read");
+                    self.later(format!("failed to {error}"), down).await;
                     false
                 }
             };
@@ -226,17 +238,32 @@ impl WorkerLink {
     async fn take(&self, facts: Vec<NumberedFact>, down: &mpsc::Sender<Down>) -> bool {
         let WorkerId { execution, incarnation } = self.id;
         match self.control.store().append_facts(execution, incarnation, facts).await {
-            Ok(applied) => down.send(Down::Ack { up_to: applied.up_to }).await.is_ok(),
+            Ok(applied) => {
+                if self.control.inner.links.forget_trouble(self.id) {
+                    info!(worker = %self.id, "what this worker tells is committed again");
+                }
+                down.send(Down::Ack { up_to: applied.up_to }).await.is_ok()
+            }
             Err(ApplyError::Refused(refusal @ (Refusal::Fenced { .. } | Refusal::Stale(_)))) => {
                 let _ = down.send(Down::Refused { reason: refusal.to_string() }).await;
                 false
             }
             Err(error) => {
                 // It keeps its journal and tells again after it has reconnected.
-                warn!(worker = %self.id, %error, "failed to commit a worker's facts");
+                self.later(format!("failed to commit what it told: {error}"), down).await;
                 false
             }
         }
+    }
+
+    /// Tells the worker to come back, and why: the connection ends with this.
+    async fn later(&self, reason: String, down: &mpsc::Sender<Down>) {
+        if self.control.inner.links.is_new_trouble(self.id, &reason) {
+            warn!(worker = %self.id, %reason, "a worker is sent away and comes back");
+        } else {
+            debug!(worker = %self.id, %reason, "a worker is sent away again");
+        }
+        let _ = down.send(Down::TryAgain { reason }).await;
     }
 }
 
@@ -305,5 +332,24 @@ impl Inner {
     /// Asks the reconciler to look at an execution soon.
     pub(crate) fn look_at(self: &Arc<Self>, id: ExecutionId) {
         self.work.mark(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_is_told_once_until_it_is_over() {
+        let (links, id) = (Links::default(), |incarnation| WorkerId {
+            execution: ExecutionId(uuid::Uuid::from_u128(1)),
+            incarnation,
+        });
+        assert!(links.is_new_trouble(id(1), "full"));
+        assert!(!links.is_new_trouble(id(1), "full"));
+        assert!(links.is_new_trouble(id(1), "broken"), "something else");
+        assert!(links.is_new_trouble(id(2), "broken"), "another worker");
+        assert!(links.forget_trouble(id(1)) && !links.forget_trouble(id(1)));
+        assert!(links.is_new_trouble(id(1), "broken"), "it was over in between");
     }
 }

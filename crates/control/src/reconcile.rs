@@ -491,6 +491,7 @@ impl Inner {
         }
         let command = Command::WorkerGone { incarnation: state.incarnation, how };
         self.apply(state, command).await?;
+        self.links.forget_trouble(WorkerId { execution: state.id, incarnation: state.incarnation });
         self.give_place_back(state.id);
         Ok(())
     }

@@ -1,6 +1,11 @@
 //! Errors as people meet them: what failed, why, and what to type next.
 
-use std::{error::Error, fmt, process::ExitCode};
+use std::{
+    error::Error,
+    fmt,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use crate::term;
 
@@ -110,7 +115,8 @@ impl fmt::Display for EndedWith {
 
 impl Error for EndedWith {}
 
-/// Says on stderr what went wrong, once, and gives the exit code for it.
+/// Says on stderr what went wrong, once, and gives the exit code for it: also where stderr cannot be written, as a
+/// worker's log on a full disk.
 #[must_use]
 pub fn report(error: &anyhow::Error) -> ExitCode {
     if term::nobody_reads(error) {
@@ -123,13 +129,13 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     match failure {
         // What stands above the failure only says on the way to what it happened.
         Some(failure) => {
-            eprintln!("error: {failure}");
+            let _ = writeln!(io::stderr(), "error: {failure}");
             failure.exit.into()
         }
         None => {
-            eprintln!("error: {error}");
+            let _ = writeln!(io::stderr(), "error: {error}");
             for cause in error.chain().skip(1) {
-                eprintln!("  because: {cause}");
+                let _ = writeln!(io::stderr(), "  because: {cause}");
             }
             Exit::Failed.into()
         }

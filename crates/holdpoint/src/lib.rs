@@ -14,6 +14,7 @@ pub mod env;
 pub mod failure;
 pub mod install;
 pub mod left;
+pub mod log;
 pub mod port;
 pub mod proxy;
 pub mod render;

@@ -6,7 +6,7 @@ use clap::Parser as _;
 use holdpoint::{
     cli::{self, Cli, Command},
     env::Environment,
-    failure, session,
+    failure, log, session,
 };
 
 fn main() -> ExitCode {
@@ -21,11 +21,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Worker(args) => {
             // Its stderr is its log: `holdpoint logs --worker` and `--cli` show it.
-            let _ = tracing_subscriber::fmt()
-                .with_max_level(tracing::Level::INFO)
-                .with_ansi(false)
-                .with_writer(std::io::stderr)
-                .try_init();
+            log::to_stderr(log::USUAL, false);
             return holdpoint_worker::run(&args.spec).map(|()| ExitCode::SUCCESS);
         }
         Command::Bridge(args) => return session::bridge(args),

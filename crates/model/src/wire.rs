@@ -82,6 +82,12 @@ pub enum Down {
         /// In words.
         reason: String,
     },
+    /// This connection ends, and the worker is to come back: something keeps what it tells from being committed, a
+    /// full disk say. One that does not know this frame leaves it out, and comes back all the same.
+    TryAgain {
+        /// In words.
+        reason: String,
+    },
     /// Facts up to this number are committed.
     Ack {
         /// The number.

@@ -49,7 +49,7 @@ async fn serve(link: WorkerLink, socket: WebSocket) {
             Ok(Message::Text(text)) => Some(
                 serde_json::from_str::<Up>(&text).map_err(|error| format!("understand a frame: {error}")),
             ),
-            Ok(Message::Binary(_)) => Some(Err("frames must be text".to_owned())),
+            Ok(Message::Binary(_)) => Some(Err("understand a frame that is no text".to_owned())),
             // Pings are answered by the WebSocket itself; the stream ends by itself after a close.
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_)) => None,
             // A worker that ends does not say goodbye; the stream is over with it.

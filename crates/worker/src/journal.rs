@@ -23,12 +23,13 @@ impl Journal {
         Ok(Self { file })
     }
 
-    /// Appends a line. It survives the end of this process at once.
-    pub(crate) fn append(&mut self, line: &JournalLine) -> io::Result<()> {
+    /// Appends a line and says how long it is. It survives the end of this process at once.
+    pub(crate) fn append(&mut self, line: &JournalLine) -> io::Result<usize> {
         let mut text = serde_json::to_string(line)?;
         text.push('\n');
         // One write: a crash leaves a whole line or a torn last one, which readers leave out.
-        self.file.write_all(text.as_bytes())
+        self.file.write_all(text.as_bytes())?;
+        Ok(text.len())
     }
 
     /// Makes all lines survive the end of the machine as well.

@@ -14,6 +14,7 @@ mod notes;
 mod places;
 mod session;
 mod supervisor;
+mod untold;
 
 use std::path::Path;
 

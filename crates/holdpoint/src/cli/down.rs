@@ -6,11 +6,12 @@ use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    cli::{Context, up},
+    cli::Context,
     config::Config,
     containers,
     failure::Failure,
     left::{self, Left},
+    log,
     port::command_of,
     render::clean,
     serve, term,
@@ -35,7 +36,7 @@ pub(super) async fn run(args: DownArgs, context: &Context) -> anyhow::Result<()>
     let was_running = stop_control_plane(context, Duration::from_secs(args.timeout)).await?;
     // Workers outlive a control plane that was killed; they are ended in the same way that it would.
     let left = if context.data.database().is_file() {
-        up::init_log("warn", context);
+        log::to_stderr("warn", context.term.error_color);
         let plan = serve::Plan {
             // No agent is needed to end one, so that a broken holdpoint.toml is no reason to go on.
             config: Config::built_in(&context.data)?,

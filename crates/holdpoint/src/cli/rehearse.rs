@@ -12,7 +12,7 @@ use crate::{
     config::Overrides,
     data::DataDir,
     failure::{Exit, Failure},
-    serve,
+    log, serve,
     term::{self, Lines},
 };
 
@@ -93,7 +93,7 @@ async fn play(script: PathBuf, prompt: String, agent: String, context: &Context)
     let mut plan = up::plan(config, context).await?;
     plan.data = data.clone();
     plan.is_passing = true;
-    up::init_log("warn", context);
+    log::to_stderr("warn", context.term.error_color);
     let (ready, is_ready) = tokio::sync::oneshot::channel();
     let stop = CancellationToken::new();
     let mut server = Box::pin(serve::run(plan, stop.clone(), move |_| {

@@ -4,12 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 use crate::{
     cli::Context,
     config::{Config, Overrides},
-    containers, install, port, serve,
+    containers, install, log, port, serve,
     serve::{Isolation, Plan, Running},
     term,
 };
@@ -39,7 +38,7 @@ pub(super) async fn run(args: UpArgs, context: &Context) -> anyhow::Result<()> {
     let overrides = Overrides { port: args.port, host: args.host, rehearsal: args.rehearse };
     let config = context.config(&overrides)?;
     context.data.create()?;
-    init_log(&config.log, context);
+    log::to_stderr(&config.log, context.term.error_color);
     if context.data.locked_by().is_none() {
         // Before the download: nobody wants to wait for it to be told that a port is taken.
         port::check(SocketAddr::new(config.host, config.port))?;
@@ -76,20 +75,6 @@ pub(super) async fn plan(config: Config, context: &Context) -> anyhow::Result<Pl
         connect,
         is_passing: false,
     })
-}
-
-/// Logs to stderr, at the level of the configuration; in colour where a person reads it.
-pub(super) fn init_log(directives: &str, context: &Context) {
-    let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
-    // A second call (a rehearsal inside a test) changes nothing.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(context.term.error_color)
-        .with_writer(std::io::stderr)
-        // It would say so on stderr, and panic if that cannot be written either: on a full disk a line of the log
-        // would take down whatever wrote it.
-        .log_internal_errors(false)
-        .try_init();
 }
 
 fn welcome(running: &Running, has_key: bool, host: IpAddr) -> String {

@@ -1,6 +1,7 @@
 //! What every store must do, whatever database is behind it.
 //!
-//! One module a subject. `migrations`, `opening` and `disk` are about a data file and belong to SQLite alone.
+//! One module a subject. `migrations`, `opening`, `disk` and `small_disk` are about a data file and belong to SQLite
+//! alone.
 
 mod access;
 mod batches;
@@ -27,6 +28,7 @@ mod record;
 mod releases;
 mod retention;
 mod search;
+mod small_disk;
 mod snapshot;
 mod support;
 mod uploads;

@@ -66,12 +66,12 @@ impl Supervisor {
     pub(super) fn on_bookkeeping(&mut self, frame: &Down) {
         match frame {
             Down::Welcome { acked, lease_ms } => {
-                self.acked(*acked);
-                self.sent = 0;
+                self.untold.acked(*acked);
+                self.untold.again();
                 self.welcome = true;
                 self.renewed(*lease_ms);
             }
-            Down::Ack { up_to } => self.acked(*up_to),
+            Down::Ack { up_to } => self.untold.acked(*up_to),
             Down::Lease { lease_ms } => self.renewed(*lease_ms),
             _ => {}
         }
@@ -92,13 +92,6 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn acked(&mut self, up_to: u64) {
-        while self.unacked.front().is_some_and(|fact| fact.seq <= up_to) {
-            self.unacked.pop_front();
-            self.sent = self.sent.saturating_sub(1);
-        }
-    }
-
     pub(super) fn renewed(&mut self, lease_ms: u64) {
         self.lease_ends = Instant::now() + Duration::from_millis(lease_ms);
     }
@@ -106,7 +99,7 @@ impl Supervisor {
     /// Writes answers to the CLI, in the order in which they were released. A tool's result must
     /// be committed before the next answer goes out.
     pub(super) async fn release_what_may(&mut self, handle: &Handle) -> anyhow::Result<()> {
-        while !self.unacked.iter().any(|fact| matches!(fact.fact, Fact::ToolResult(_))) {
+        while !self.untold.has_result() {
             let Some(release) = self.deferred.pop_front() else { return Ok(()) };
             self.release(release, handle).await?;
         }

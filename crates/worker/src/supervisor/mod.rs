@@ -16,7 +16,7 @@ use holdpoint_claude::{Close, Event, Events, Handle, RequestId};
 use holdpoint_model::{
     Digest, HoldId, MessageId,
     event::{Level, Message},
-    wire::{Fact, LEASE_MARGIN_MS, LEASE_MS, NumberedFact, RENEW_EVERY_MS, Release, Up, WorkerSpec},
+    wire::{Fact, LEASE_MARGIN_MS, LEASE_MS, RENEW_EVERY_MS, Release, Up, WorkerSpec},
 };
 use tokio::{
     sync::mpsc,
@@ -32,6 +32,7 @@ use crate::{
     link::{self, FromLink},
     notes::Notes,
     session,
+    untold::Untold,
 };
 
 /// How long the session has for a polite end.
@@ -75,9 +76,7 @@ struct Supervisor {
     notes: Notes,
     seq: u64,
     /// Facts that the control plane has not committed yet.
-    unacked: VecDeque<NumberedFact>,
-    /// How many of them were given to the present connection.
-    sent: usize,
+    untold: Untold,
     up: Option<mpsc::Sender<Up>>,
     welcome: bool,
     lease_ends: Instant,
@@ -129,8 +128,7 @@ pub(crate) async fn supervise(spec: WorkerSpec) -> anyhow::Result<()> {
         collector: Collector::new(spec.workspace.clone(), spec.exclude.clone()),
         notes: Notes::of(&spec),
         seq: 0,
-        unacked: VecDeque::new(),
-        sent: 0,
+        untold: Untold::default(),
         up: None,
         welcome: false,
         lease_ends: Instant::now() + Duration::from_millis(LEASE_MS),

@@ -17,20 +17,22 @@ impl Supervisor {
     pub(super) fn tell(&mut self, fact: Fact) -> anyhow::Result<()> {
         self.seq += 1;
         let fact = NumberedFact { seq: self.seq, at: now(), fact };
-        self.journal.append(&JournalLine::Fact(fact.clone())).context("failed to write the journal")?;
-        self.unacked.push_back(fact);
+        let line = JournalLine::Fact(fact.clone());
+        let bytes = self.journal.append(&line).context("failed to write the journal")?;
+        self.untold.push(fact, bytes);
         Ok(())
     }
 
     /// Tells what has not been told over this connection. Never waits: a control plane that does not read
     /// must not keep the loop from the end of its lease. What finds no room is told after the next frame.
     pub(super) fn flush(&mut self) {
-        if !self.welcome || self.sent >= self.unacked.len() {
-            return;
-        }
-        let facts: Vec<NumberedFact> = self.unacked.iter().skip(self.sent).cloned().collect();
-        if self.send(Up::Facts { facts }) {
-            self.sent = self.unacked.len();
+        while self.welcome {
+            let facts = self.untold.next();
+            let given = facts.len();
+            if facts.is_empty() || !self.send(Up::Facts { facts }) {
+                return;
+            }
+            self.untold.gave(given);
         }
     }
 
@@ -50,7 +52,7 @@ impl Supervisor {
     pub(super) async fn settle(&mut self, link: &mut mpsc::Receiver<FromLink>) {
         let deadline = Instant::now() + LAST_ACK_WITHIN;
         self.flush();
-        while !self.unacked.is_empty() {
+        while !self.untold.is_empty() {
             match tokio::time::timeout_at(deadline, link.recv()).await {
                 Ok(Some(FromLink::Connected(up))) => self.connected(up).await,
                 Ok(Some(FromLink::Frame(frame))) => match *frame {
