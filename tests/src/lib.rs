@@ -6,6 +6,7 @@ pub mod browser;
 pub mod chaos;
 pub mod podman;
 pub mod processes;
+pub mod registry;
 pub mod whole;
 
 use std::{

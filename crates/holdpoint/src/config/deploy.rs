@@ -23,6 +23,8 @@ pub struct Deploy {
     pub plain_http: bool,
     /// User and password of the registry, where the usual files are not to be asked.
     pub credentials: Option<(NamedSecret, NamedSecret)>,
+    /// The network of the containers that install; the engine's default where absent.
+    pub network: Option<String>,
     /// Earlier releases that can be gone back to.
     pub keep: u32,
     /// The repository that several projects share.
@@ -59,6 +61,7 @@ impl Default for Deploy {
             registry: None,
             plain_http: false,
             credentials: None,
+            network: None,
             keep: DEFAULT_KEEP,
             master: None,
             project: None,
@@ -87,6 +90,7 @@ impl Deploy {
             registry: table.registry.map(|registry| registry.trim().trim_end_matches('/').to_owned()),
             plain_http: table.plain_http,
             credentials: table.credentials.map(|pair| (named(pair.user), named(pair.password))),
+            network: table.network,
             keep: table.keep.unwrap_or(DEFAULT_KEEP),
             master: table.master.map(source),
             project: table.project.map(source),

@@ -158,6 +158,9 @@ pub struct DeployTable {
     pub plain_http: bool,
     /// User and password of the registry. Where absent, the files of `podman login` and `docker login` are asked.
     pub credentials: Option<CredentialsTable>,
+    /// The network of the containers that install packages: `host`, or one of the engine's. Where absent, the engine's
+    /// default, which reaches no port of this machine.
+    pub network: Option<String>,
     /// How many earlier releases keep their image, to go back to; 5 where absent.
     pub keep: Option<u32>,
     /// The configuration repository that several projects share: its `.claude` is the user's.

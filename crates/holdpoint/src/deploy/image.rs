@@ -65,7 +65,7 @@ pub async fn build(
             pip: context.environment.pip_index.clone(),
             npm: context.environment.npm_registry.clone(),
         },
-        network: None,
+        network: config.deploy.network.clone(),
         cache: cache(&context.data),
         fresh: false,
     };
