@@ -291,3 +291,96 @@ fn judge(row: &ReleaseRow, execution: &Execution, seen: Option<Option<String>>) 
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use holdpoint_model::{Channel, Digest, Event, EventBody, event::Problem, lock::LOCK_VERSION};
+    use rstest::rstest;
+
+    use super::*;
+
+    fn row(image: Option<&str>) -> ReleaseRow {
+        ReleaseRow {
+            number: 1,
+            state: ReleaseState::Building,
+            lock: Lock {
+                version: LOCK_VERSION,
+                holdpoint: String::new(),
+                claude_cli: String::new(),
+                settings: Digest::of_bytes(&[]),
+                policy: Digest::of_bytes(&[]),
+                base: None,
+                dependencies: None,
+                configuration: None,
+                image: image.map(|id| ImageLock { id: id.into(), reference: None }),
+                sources: BTreeMap::new(),
+                plugins: Vec::new(),
+            },
+            agents: BTreeMap::new(),
+            by: person(),
+            created_at: 0,
+            activated_at: None,
+            verification: None,
+            problem: None,
+            going_on: 0,
+        }
+    }
+
+    fn person() -> Actor {
+        Actor { user: None, name: "ada".into(), channel: Channel::Terminal }
+    }
+
+    fn execution(end: Option<EventBody>) -> Execution {
+        let id = ExecutionId(Uuid::from_u128(1));
+        let created = Created {
+            agent: VERIFICATION_AGENT.into(),
+            definition: definition(),
+            title: String::new(),
+            owner: person(),
+            session: SessionId(Uuid::from_u128(2)),
+            inputs: BTreeMap::new(),
+            rehearsal: true,
+            forked_from: None,
+            release: None,
+        };
+        let bodies = std::iter::once(EventBody::ExecutionCreated(Box::new(created))).chain(end);
+        let log: Vec<Event> = (1..)
+            .zip(bodies)
+            .map(|(seq, body)| Event { execution: id, seq, at: 0, incarnation: None, worker_seq: None, body })
+            .collect();
+        Execution::rebuild(&log).expect("a log")
+    }
+
+    fn finished() -> Option<EventBody> {
+        Some(EventBody::ExecutionFinished { by: person(), result: String::new(), structured: None })
+    }
+
+    #[rstest]
+    #[case::passed(Some("a"), finished(), Some(Some("a")), Some("passed"))]
+    #[case::no_image(None, finished(), None, Some("passed"))]
+    #[case::another_image(Some("a"), finished(), Some(Some("b")), Some("failed"))]
+    #[case::no_container(Some("a"), finished(), Some(None), Some("failed"))]
+    #[case::nobody_saw(Some("a"), finished(), None, None)]
+    #[case::running(Some("a"), None, None, Some("running"))]
+    #[case::cancelled(Some("a"), Some(EventBody::ExecutionCancelled { by: person() }), Some(Some("a")), Some("failed"))]
+    #[case::failed(
+        Some("a"),
+        Some(EventBody::ExecutionFailed { error: Problem { code: "x".into(), title: "no".into(), detail: String::new(), hint: String::new() } }),
+        Some(Some("a")),
+        Some("failed")
+    )]
+    fn a_release_passes_in_its_own_image_alone(
+        #[case] image: Option<&str>,
+        #[case] end: Option<EventBody>,
+        #[case] seen: Option<Option<&str>>,
+        #[case] expected: Option<&str>,
+    ) {
+        let judged = judge(&row(image), &execution(end), seen.map(|ran| ran.map(str::to_owned)));
+        let name = judged.as_ref().map(|judged| match judged {
+            Verification::Running(_) => "running",
+            Verification::Passed(_) => "passed",
+            Verification::Failed(..) => "failed",
+        });
+        assert_eq!(name, expected, "{judged:?}");
+    }
+}

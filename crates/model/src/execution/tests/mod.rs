@@ -5,6 +5,7 @@ mod commands;
 mod facts;
 mod losses;
 mod random;
+mod releases;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
