@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, future::BoxFuture, stream};
 use holdpoint_model::{problem::Problem, tree::Tree};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -127,6 +127,12 @@ fn joined(a: Option<&str>, b: Option<&str>) -> Option<String> {
     }
 }
 
+/// Waits for all of them, some at a time. Boxed one by one, in loops: that a stream of borrowing closures may move between
+/// threads is more than the compiler proves.
+async fn all_of<T>(asked: Vec<BoxFuture<'_, T>>) -> Vec<T> {
+    stream::iter(asked).buffered(AT_A_TIME).collect().await
+}
+
 impl Sources {
     /// The wanted plugins. What a pin names stays at it, as long as it is the same place; without pins all is at its
     /// newest. Local folders are as they are now: they keep nothing of before.
@@ -135,11 +141,11 @@ impl Sources {
     /// All that cannot be had.
     pub async fn plugins(&self, wanted: &[WantedPlugin], pins: &[Pin]) -> Result<Plugins, Vec<Problem>> {
         let groups = groups(wanted);
-        let results: Vec<_> = stream::iter(&groups)
-            .map(|group| Box::pin(self.group(group, pins)))
-            .buffered(AT_A_TIME)
-            .collect()
-            .await;
+        let mut asked: Vec<BoxFuture<'_, _>> = Vec::new();
+        for group in &groups {
+            asked.push(Box::pin(self.group(group, pins)));
+        }
+        let results = all_of(asked).await;
         let mut all = Plugins::default();
         let mut problems = Vec::new();
         for result in results {
@@ -175,11 +181,11 @@ impl Sources {
             }
         }
         // Those of the pins are most likely those of now: they are asked in the same go.
-        let likely: Vec<_> = stream::iter(&groups)
-            .map(|group| Box::pin(self.likely(group, pins)))
-            .buffered(AT_A_TIME)
-            .collect()
-            .await;
+        let mut likely: Vec<BoxFuture<'_, _>> = Vec::new();
+        for group in &groups {
+            likely.push(Box::pin(self.likely(group, pins)));
+        }
+        let likely = all_of(likely).await;
         for (_, source) in likely.into_iter().flatten() {
             asked.insert(source.to_string(), source);
         }
@@ -208,7 +214,7 @@ impl Sources {
             if !knowable {
                 continue;
             }
-            match Box::pin(self.own(group, &revision)).await {
+            match self.own(group, &revision).await {
                 Ok(own) => later.extend(own.into_iter().map(|(plugin, source)| (group, plugin, source))),
                 Err(wrong) => problems.extend(wrong),
             }
@@ -230,11 +236,11 @@ impl Sources {
         &self,
         asked: BTreeMap<String, Source>,
     ) -> Result<BTreeMap<String, Revision>, Vec<Problem>> {
-        let looks = asked.into_iter().map(async |(name, source)| {
-            let revision = self.look(&source).await?;
-            Ok::<_, Problem>((name, revision))
-        });
-        let looks: Vec<_> = stream::iter(looks).map(Box::pin).buffered(AT_A_TIME).collect().await;
+        let mut looks: Vec<BoxFuture<'_, Result<_, Problem>>> = Vec::new();
+        for (name, source) in asked {
+            looks.push(Box::pin(async move { Ok((name, self.look(&source).await?)) }));
+        }
+        let looks = all_of(looks).await;
         let mut known = BTreeMap::new();
         let mut problems = Vec::new();
         for look in looks {
@@ -280,13 +286,12 @@ impl Sources {
         };
         let mut all = Plugins { pins: vec![group.pin(None, group.source(), revision)], ..Plugins::default() };
         let mut problems = Vec::new();
-        let one = |wanted: &&WantedPlugin| {
+        let mut asked: Vec<BoxFuture<'_, _>> = Vec::new();
+        for wanted in &group.wanted {
             let entry = manifest.entry(&wanted.plugin, &wanted.said_by);
-            Box::pin(self.plugin(group, &opened, wanted.plugin.clone(), entry, pins))
-        };
-        // Collected first: a stream of borrowing closures is more than the compiler proves to be sendable.
-        let each: Vec<_> = group.wanted.iter().map(one).collect();
-        let results: Vec<_> = stream::iter(each).buffered(AT_A_TIME).collect().await;
+            asked.push(Box::pin(self.plugin(group, &opened, wanted.plugin.clone(), entry, pins)));
+        }
+        let results = all_of(asked).await;
         for result in results {
             match result {
                 Ok((plugin, pin, notes)) => {

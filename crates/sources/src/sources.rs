@@ -156,3 +156,27 @@ async fn read_local(
     let read = tokio::task::spawn_blocking(move || local::read(&path, folder.as_deref())).await;
     read.map_err(|error| Problem::new(format!("failed to read {source}"), error))?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_asks_may_move_between_threads() {
+        fn sendable<T: Send>(_: T) {}
+        let options = Options {
+            cache: "c".into(),
+            git: "git".into(),
+            path: String::new(),
+            env: vec![],
+            tokens: BTreeMap::new(),
+        };
+        let sources = Sources::new(options);
+        let source = Source::local("x");
+        let at = Revision::Commit("a".repeat(40));
+        sendable(sources.look(&source));
+        sendable(sources.files(&source, &at));
+        sendable(sources.plugins(&[], &[]));
+        sendable(sources.look_plugins(&[], &[]));
+    }
+}

@@ -236,7 +236,7 @@ impl Git {
 
 /// Reads so many bytes; whether there were more. Then the pipe is closed, which ends whoever writes to it.
 async fn first(mut from: impl AsyncRead + Unpin, into: &mut Vec<u8>, max: usize) -> bool {
-    let mut part = [0; 16 * 1024];
+    let mut part = vec![0; 16 * 1024];
     while let Ok(n @ 1..) = from.read(&mut part).await {
         if into.len() + n > max {
             return true;
@@ -248,7 +248,7 @@ async fn first(mut from: impl AsyncRead + Unpin, into: &mut Vec<u8>, max: usize)
 
 /// Reads all, and keeps the end.
 async fn last(mut from: impl AsyncRead + Unpin, into: &mut Vec<u8>) {
-    let mut part = [0; 4096];
+    let mut part = vec![0; 4096];
     while let Ok(n @ 1..) = from.read(&mut part).await {
         into.extend_from_slice(&part[..n]);
         if into.len() > 2 * SAID_BYTES {

@@ -122,8 +122,8 @@ const WORDS: &[(Cause, &[&str])] = &[
 
 /// The cause that git's words tell.
 pub(super) fn cause(said: &str) -> Cause {
-    let says = |words: &&str| said.contains(*words);
-    WORDS.iter().find(|(_, words)| words.iter().any(|it| says(&it))).map_or(Cause::Other, |(cause, _)| *cause)
+    let fits = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    WORDS.iter().find(|(_, words)| fits(words)).map_or(Cause::Other, |(cause, _)| *cause)
 }
 
 /// The problem of a call that failed.

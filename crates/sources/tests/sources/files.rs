@@ -211,7 +211,7 @@ async fn settings_of_the_users_repository_are_not_taken_for_ours() {
     let commit = repository.commit(&[("a", "1")]);
     let around = site.repository("around");
     around.git(&["config", "core.bare", "true"]);
-    around.git(&["config", &format!("url.file:///nowhere.insteadOf"), "file://"]);
+    around.git(&["config", "url.file:///nowhere.insteadOf", "file://"]);
     let mut options = site.options();
     options.cache = around.path.join("cache");
     options.env.push(("GIT_DIR".into(), around.path.join(".git").display().to_string()));

@@ -11,10 +11,11 @@ use crate::site::{PATH, Repository, Site, processes_of};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A repository, and an SSH that stops in the middle of what it sends, and goes on after a while.
+/// The middle is behind the first whole packet (64 KiB): before it, git has nothing of a pack.
 fn slow(site: &Site, seconds: u32) -> (Repository, Revision, String) {
     let repository = site.repository("config");
     let mut seed = 1u64;
-    let noise: String = (0..60_000)
+    let noise: String = (0..600_000)
         .map(|_| {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             char::from(b'!' + (seed >> 33) as u8 % 90)
@@ -23,7 +24,7 @@ fn slow(site: &Site, seconds: u32) -> (Repository, Revision, String) {
     let commit = repository.commit(&[("a", &noise)]);
     let ssh = site.path("ssh");
     let script = format!(
-        "#!/bin/sh\nfor last; do :; done\nsh -c \"$last\" | {{ dd bs=1 count=5000 2>/dev/null; sleep {seconds}; cat; }}\n"
+        "#!/bin/sh\nfor last; do :; done\nsh -c \"$last\" | {{ dd bs=1 count=100000 2>/dev/null; sleep {seconds}; cat; }}\n"
     );
     fs::write(&ssh, script).expect("script");
     fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).expect("mode");
@@ -120,6 +121,7 @@ async fn when_holdpoint_is_killed_its_git_is_waited_for() {
         .args(["--exact", "--ignored", "killed::a_fetch_to_be_killed"])
         .current_dir(site.path(""))
         .stdout(Stdio::null())
+        .kill_on_drop(true)
         .spawn()
         .expect("starts");
     in_the_middle(&cache).await;

@@ -81,11 +81,7 @@ impl World {
 }
 
 fn names(plugins: &Plugins) -> Vec<(&str, &str, String)> {
-    let one = |it| {
-        let holdpoint_sources::Plugin { marketplace, plugin, revision, .. } = it;
-        (marketplace.as_str(), plugin.as_str(), revision.to_string())
-    };
-    plugins.plugins.iter().map(one).collect()
+    plugins.plugins.iter().map(|it| (&*it.marketplace, &*it.plugin, it.revision.to_string())).collect()
 }
 
 #[tokio::test]
