@@ -50,6 +50,7 @@ pub(crate) fn install() -> anyhow::Result<()> {
     claude()?;
     chromium()?;
     containers()?;
+    ssh()?;
     axe_core()?;
     python("moto", MOTO)?;
     python("schemathesis", SCHEMATHESIS)
@@ -72,6 +73,15 @@ fn registry() -> anyhow::Result<()> {
         "the tests of registries need docker-registry and htpasswd on the PATH"
     );
     apt_install(REGISTRY_PACKAGES)
+}
+
+/// What repositories are fetched from over SSH. Tests start one of their own, with keys of their own.
+fn ssh() -> anyhow::Result<()> {
+    if is_on_path("git") && (is_on_path("sshd") || Path::new("/usr/sbin/sshd").exists()) {
+        return Ok(());
+    }
+    ensure!(Path::new("/usr/bin/apt-get").exists(), "the tests of repositories need git and sshd");
+    apt_install(&["git", "openssh-server"])
 }
 
 /// The account that rootless containers run as where tests run as root; `holdpoint_tests::podman::USER`.
