@@ -308,6 +308,19 @@ impl Store {
         }
     }
 
+    /// The last release before this number that ever was current: what it is compared with.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn release_before(&self, number: ReleaseNumber) -> Result<Option<ReleaseRow>, StoreError> {
+        let text = format!(
+            "{COLUMNS} WHERE r.number < ?1 AND r.activated_at IS NOT NULL ORDER BY r.number DESC LIMIT 1"
+        );
+        let found =
+            sqlx::query(sqlx::AssertSqlSafe(text)).bind(number).fetch_optional(&self.shared.readers).await?;
+        found.as_ref().map(row).transpose()
+    }
+
     /// What new conversations run on, if anything was ever deployed.
     ///
     /// # Errors

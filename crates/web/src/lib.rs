@@ -23,6 +23,7 @@ mod paging;
 mod panel;
 mod people;
 mod problem;
+mod releases;
 mod routes;
 mod state;
 pub mod time;

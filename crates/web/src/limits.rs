@@ -160,5 +160,15 @@ pub const MAX_NAME_CHARS: usize = 60;
 /// server's log has all of them.
 pub const AUDITED_FAILURES: u32 = 60;
 
+/// A release's lock as JSON, in bytes: some plugins and repositories, each by its commit. Lists of releases carry
+/// all of theirs.
+pub const MAX_LOCK_BYTES: usize = 64 * 1024;
+
+/// Characters of an image's id, and of where it was pushed to.
+pub const MAX_IMAGE_CHARS: usize = 1_000;
+
+/// Characters of why a release failed that are kept: the log of its build is with whoever built it.
+pub const WHY_FAILED_CHARS: usize = 4_000;
+
 /// Characters of a command in the audit log; the conversation's own log has all of it.
 pub const AUDITED_COMMAND_CHARS: usize = 500;

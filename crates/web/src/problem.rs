@@ -376,6 +376,12 @@ impl From<CommandError> for Problem {
                     "nothing is running",
                     "the agent is not working right now, so there is nothing to interrupt",
                 ),
+                Refusal::AtWork => Self::new(
+                    StatusCode::CONFLICT,
+                    "at_work",
+                    "the agent is at work",
+                    "wait until it waits for somebody, or interrupt it; then try again",
+                ),
                 other => Self::new(
                     StatusCode::CONFLICT,
                     "conflict",

@@ -23,6 +23,8 @@ mod links;
 mod logs;
 mod me;
 mod messages;
+mod move_to;
+mod releases;
 mod retention;
 mod schema;
 mod shares;
@@ -83,6 +85,7 @@ pub(crate) fn routes() -> Routes {
         .route("/v1/executions/{id}/interrupt", post(commands::interrupt, &commands::INTERRUPT))
         .route("/v1/executions/{id}/cancel", post(commands::cancel, &commands::CANCEL))
         .route("/v1/executions/{id}/finish", post(commands::finish, &commands::FINISH))
+        .route("/v1/executions/{id}/move", post(move_to::move_to, &move_to::MOVE))
         .route("/v1/executions/{id}/checkpoints", get(fork::checkpoints, &fork::CHECKPOINTS))
         .route("/v1/executions/{id}/fork", post(fork::fork, &fork::FORK))
         .route("/v1/executions/{id}/files", get(files::list, &files::FILES))
@@ -95,6 +98,16 @@ pub(crate) fn routes() -> Routes {
         .route("/v1/executions/{id}/worker", get(worker::worker, &worker::WORKER))
         .route("/v1/executions/{id}/exec", post(exec::exec, &exec::EXEC))
         .route("/v1/executions/{id}/logs/{of}", get(logs::logs, &logs::LOGS))
+        .route(
+            "/v1/releases",
+            get(releases::list, &releases::RELEASES).and(post(releases::begin, &releases::BEGIN)),
+        )
+        .route("/v1/releases/{number}", get(releases::show, &releases::RELEASE))
+        .route("/v1/releases/{number}/image", post(releases::image, &releases::IMAGE))
+        .route("/v1/releases/{number}/verify", post(releases::verify, &releases::VERIFY))
+        .route("/v1/releases/{number}/activate", post(releases::activate, &releases::ACTIVATE))
+        .route("/v1/releases/{number}/fail", post(releases::fail, &releases::FAIL))
+        .route("/v1/releases/{number}/remove", post(releases::remove, &releases::REMOVE))
         .route("/v1/workers", get(workers::workers, &workers::WORKERS))
         .route("/v1/holds", get(holds::holds, &holds::HOLDS))
         .route("/v1/holds/{id}", get(hold::hold, &hold::HOLD))

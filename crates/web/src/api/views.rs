@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use holdpoint_control::{Instance, Usage};
 use holdpoint_model::{
     Actor, Answer, DecisionId, Digest, Execution, ExecutionId, GrantId, Hold, HoldId, HoldKind, Incarnation,
-    Residency, Rule, Seq, Status,
+    ReleaseNumber, Residency, Rule, Seq, Status,
     event::{Grant, Problem as Failure, TurnResult},
     execution::Outcome,
     hold::{Assignee, Decision, Question, Subject},
@@ -50,6 +50,9 @@ pub(crate) struct ExecutionView {
     error: Option<Failure>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cancelled_by: Option<Actor>,
+    /// What it runs on; left out where it was started before the first deployment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release: Option<RunsOnView>,
     /// Those that are not settled.
     holds: Vec<HoldView>,
     /// What people allowed for the whole conversation.
@@ -65,6 +68,15 @@ pub(crate) struct ExecutionView {
     /// Its last worker, 0 before the first; for operators.
     #[serde(skip_serializing_if = "Option::is_none")]
     incarnation: Option<Incarnation>,
+}
+
+/// The release that a conversation runs on.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RunsOn")]
+struct RunsOnView {
+    number: ReleaseNumber,
+    /// The id of its image; null where it has none of its own.
+    image: Option<String>,
 }
 
 /// What a conversation used so far, as the gateway saw it.
@@ -186,6 +198,9 @@ struct DecisionView {
     /// The grant that it made or rests on.
     #[serde(skip_serializing_if = "Option::is_none")]
     grant: Option<GrantId>,
+    /// The release that the conversation ran on then; left out before the first deployment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release: Option<ReleaseNumber>,
 }
 
 /// An answer in the words of the request: `answer`, where the log says `answers`.
@@ -327,6 +342,10 @@ pub(super) fn execution(state: &WebState, caller: &Caller, execution: &Execution
         structured,
         error,
         cancelled_by,
+        release: execution
+            .release
+            .as_ref()
+            .map(|stamp| RunsOnView { number: stamp.number, image: stamp.image.clone() }),
         holds: execution.holds.values().map(hold).collect(),
         grants: execution.grants.clone(),
         last_turn: execution.last_turn.clone(),
@@ -422,6 +441,7 @@ fn decision_view(decision: &Decision) -> DecisionView {
         seen: decision.seen.clone(),
         edited: decision.edited.clone(),
         grant: decision.grant,
+        release: decision.release,
     }
 }
 

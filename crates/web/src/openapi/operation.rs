@@ -16,17 +16,19 @@ pub(crate) enum Group {
     Holds,
     Files,
     Sessions,
+    Releases,
     Keeping,
     People,
     About,
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Conversations,
         Self::Holds,
         Self::Files,
         Self::Sessions,
+        Self::Releases,
         Self::Keeping,
         Self::People,
         Self::About,
@@ -38,6 +40,7 @@ impl Group {
             Self::Holds => "Holds",
             Self::Files => "Files",
             Self::Sessions => "Sessions",
+            Self::Releases => "Releases",
             Self::Keeping => "Keeping",
             Self::People => "People",
             Self::About => "About",
@@ -50,6 +53,7 @@ impl Group {
             Self::Holds => "What waits for a person, and the answers to it.",
             Self::Files => "What a conversation made, and what one is to begin with.",
             Self::Sessions => "What runs, and a look inside of it. For operators.",
+            Self::Releases => "What new conversations run on, and how it got there. For operators.",
             Self::Keeping => "What has been kept for long enough, and what was deleted. For operators.",
             Self::People => "Users, their tokens and where they are signed in, and what was done about them.",
             Self::About => "The server, and who asks.",

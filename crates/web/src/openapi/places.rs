@@ -35,6 +35,9 @@ fn meaning(path: &str, name: &str) -> (&'static str, Value) {
         ),
         "user" => ("The id of the user with whom it is shared.", uuid()),
         "session" => ("The id of the session.", uuid()),
+        "number" => {
+            ("The release's number.", json!({ "type": "integer", "minimum": 1, "maximum": u32::MAX }))
+        }
         "of" => ("Whose log.", json!({ "enum": ["worker", "cli", "container"] })),
         _ => (
             "The file's path in the workspace; its slashes may stay as they are.",

@@ -12,7 +12,10 @@ use rstest::rstest;
 use serde_json::json;
 use tower::ServiceExt as _;
 
-use crate::support::{World, person, seed::Seed};
+use crate::support::{
+    World, person,
+    seed::{Seed, agents, lock},
+};
 
 /// What a route wants of whoever comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,10 @@ enum Need {
 }
 
 use Need::*;
+
+/// What a release would be made of whose configuration is not the server's.
+const OTHER_LOCK: &str =
+    r#"{"lock": {"version": 1, "holdpoint": "0", "claude_cli": "0", "settings": "a", "policy": "b"}}"#;
 
 /// Method, address, need, and the answer to whoever may. `{…}` stands for what the test has made.
 const ROWS: &[(&str, &str, Need, u16, &str)] = &[
@@ -79,6 +86,15 @@ const ROWS: &[(&str, &str, Need, u16, &str)] = &[
     ("GET", "/v1/retention", Operate, 200, ""),
     ("POST", "/v1/retention", Operate, 200, "{}"),
     ("GET", "/v1/deletions", Operate, 200, ""),
+    ("GET", "/v1/releases", Operate, 200, ""),
+    ("POST", "/v1/releases", Operate, 409, OTHER_LOCK),
+    ("GET", "/v1/releases/{number}", Operate, 200, ""),
+    ("POST", "/v1/releases/{number}/image", Operate, 200, r#"{"id": "sha256:1"}"#),
+    ("POST", "/v1/releases/{number}/verify", Operate, 200, ""),
+    ("POST", "/v1/releases/{number}/activate", Operate, 409, ""),
+    ("POST", "/v1/releases/{number}/fail", Operate, 200, r#"{"why": "x"}"#),
+    ("POST", "/v1/releases/{number}/remove", Operate, 409, ""),
+    ("POST", "/v1/executions/{id}/move", Inside, 409, r#"{"release": 1}"#),
     ("GET", "/v1/holds/{id}", See, 200, ""),
     ("POST", "/v1/holds/{id}/decision", Decide, 200, r#"{"action": "allow"}"#),
     ("POST", "/v1/holds/{id}/assign", Decide, 200, r#"{"to": null}"#),
@@ -249,6 +265,8 @@ struct Things {
     execution: String,
     hold: HoldId,
     token: String,
+    /// An unfinished one.
+    release: u32,
 }
 
 impl Things {
@@ -271,7 +289,9 @@ impl Things {
             NewToken { user: third.id, name: "x".into(), hash, scopes: Scopes::all(), expires_at: None };
         let token = world.store.create_token(new, by(third)).await.expect("token");
         let (third, execution) = (third.clone(), seed.id.to_string());
-        Self { third, execution, hold, token: token.id.to_string() }
+        let release =
+            world.store.begin_release(lock("1"), agents(), by(owner)).await.expect("release").number;
+        Self { third, execution, hold, token: token.id.to_string(), release }
     }
 
     fn address(&self, path: &str) -> String {
@@ -286,6 +306,7 @@ impl Things {
         path.replace("/v1/uploads/{id}", "/v1/uploads/{id}?offset=0")
             .replace("{id}", id)
             .replace("{user}", &third)
+            .replace("{number}", &self.release.to_string())
             .replace("/-/{*path}", "/-/claude")
             .replace("{fid}/{*path}", "{fid}/out/a.txt")
             .replace("{*path}", "a.txt")

@@ -247,6 +247,7 @@ pub(crate) fn control(store: Store, root: PathBuf, rehearsal: bool) -> Control {
         store,
         engine: Arc::new(NoEngine(broadcast::channel(1).0)),
         agents: seed::agents(),
+        read_agents: Arc::new(|| Ok(seed::agents())),
         keep: Some(Keep::For(HumanDuration(0))),
         checkpoints: Checkpoints::local(&root.join("checkpoints")).expect("checkpoints"),
         layout: Layout::new(root),

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use holdpoint_model::{
-    Actor, AgentDef, Command, DecisionRequest, ExecutionId, HoldId, HoldKind, SessionId,
+    Actor, AgentDef, Command, DecisionRequest, ExecutionId, HoldId, HoldKind, Lock, SessionId,
     command::Gone,
     event::{AssistantBlock, Block, Created, ModelCall, ResultFile, SendMode, ToolResult, TurnResult},
     form::{FieldKind, FormField},
+    lock::{LOCK_VERSION, PluginLock, policy_digest, settings_digest},
     pricing::Tokens,
     wire::{Fact, NumberedFact},
 };
@@ -42,6 +43,28 @@ pub(crate) fn agents() -> BTreeMap<String, AgentDef> {
         ..AgentDef::default()
     };
     BTreeMap::from([("claude".to_owned(), AgentDef::builtin()), ("reviewer".to_owned(), reviewer)])
+}
+
+/// What a release of these agents is made of; `revision` is the commit of its one plugin.
+pub(crate) fn lock(revision: &str) -> Lock {
+    let agents = agents();
+    Lock {
+        version: LOCK_VERSION,
+        holdpoint: "0.1.0".into(),
+        claude_cli: "2.1.330".into(),
+        settings: settings_digest(&agents),
+        policy: policy_digest(&agents),
+        base: None,
+        dependencies: None,
+        configuration: None,
+        image: None,
+        sources: BTreeMap::new(),
+        plugins: vec![PluginLock {
+            marketplace: "tools".into(),
+            plugin: Some("review".into()),
+            revision: revision.into(),
+        }],
+    }
 }
 
 /// One execution and the worker that plays it.
@@ -82,6 +105,11 @@ impl Seed {
         };
         let made = store.create(id, created, prompt.into(), Vec::new(), None).await.expect("create");
         assert!(matches!(made, CreateOutcome::New(_)));
+        Self { store: store.clone(), id, incarnation: 0, worker_seq: 0, blocks: 0 }
+    }
+
+    /// One that was started already, and has had no worker yet.
+    pub(crate) fn of(store: &Store, id: ExecutionId) -> Self {
         Self { store: store.clone(), id, incarnation: 0, worker_seq: 0, blocks: 0 }
     }
 
