@@ -28,6 +28,7 @@ const CAUSES: &[Cause] = &[
     Cause {
         words: &[
             "CERTIFICATE_VERIFY_FAILED",
+            "SSL certificate problem",
             "SELF_SIGNED_CERT_IN_CHAIN",
             "UNABLE_TO_GET_ISSUER_CERT",
             "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
@@ -81,6 +82,7 @@ const CAUSES: &[Cause] = &[
             "command 'gcc'",
             "Python.h",
             "gyp ERR!",
+            "gyp error",
         ],
         why: "a package has to be compiled, and there is no compiler in the image",
         next: "add build-essential and python3-dev to dependencies/system-packages.txt, or ask for a version that comes built",
@@ -106,7 +108,7 @@ const MISSING: &[(&str, &[char])] = &[
     ("No matching version found for ", &[' ']),
     ("notarget a package version that doesn't exist: ", &[' ']),
     ("Failed building wheel for ", &[' ']),
-    ("npm ERR! 404  '", &['\'']),
+    (" 404  '", &['\'']),
 ];
 
 /// Why a layer could not be made. `said` is the last of what was said.
@@ -186,6 +188,13 @@ mod tests {
                 "package.json",
             ),
             (Npm, "npm ERR! 404  'no-such@*' is not in this registry.", "no-such@*", "package.json"),
+            (Npm, "npm error 404  'no-such@*' is not in this registry.", "no-such@*", "package.json"),
+            (
+                Npm,
+                "npm error notarget No matching version found for left-pad@99.",
+                "left-pad@99",
+                "package.json",
+            ),
             (Npm, "npm ERR! code ERESOLVE", "", "overrides"),
             (Npm, "npm ERR! code SELF_SIGNED_CERT_IN_CHAIN", "", "SSL_CERT_FILE"),
             (Python, "OSError: [Errno 28] No space left on device", "", "podman system df"),
