@@ -119,13 +119,13 @@ pub(super) fn explain(kind: LayerKind, code: i64, said: &[String]) -> Problem {
         LayerKind::Npm | LayerKind::Configuration => "dependencies/package.json",
     };
     let tail = said.join("\n");
-    let has = |word: &&str| said.iter().any(|line| line.contains(*word));
+    let has = |word: &str| said.iter().any(|line| line.contains(word));
     let package = package(said);
     let what = match &package {
         Some(package) => format!("failed to install the {kind}: {package}"),
         None => format!("failed to install the {kind}"),
     };
-    let cause = CAUSES.iter().find(|cause| cause.words.iter().any(|word| has(&word)));
+    let cause = CAUSES.iter().find(|cause| cause.words.iter().any(|word| has(word)));
     // What is not reached cannot be found either: such a cause comes before the missing package.
     let (why, next) = match (cause, &package, recognise(&tail)) {
         (Some(cause), ..) => (cause.why.to_owned(), cause.next.to_owned()),
