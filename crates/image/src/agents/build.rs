@@ -9,6 +9,7 @@ use std::{
 };
 
 use bollard::{
+    Docker,
     models::ContainerConfig,
     query_parameters::{CommitContainerOptions, ImportImageOptions, TagImageOptions},
 };
@@ -169,6 +170,24 @@ async fn install(
     let mut client = containers.client().clone();
     client.set_timeout(COMMIT_LIMIT);
     let container = Container::create(&client, &job, Some(files.into())).await.map_err(failed)?;
+    let made = make(containers, layer, &client, &container, progress).await;
+    // Whatever came of it. Dropping it alone would leave it behind where the program ends at once.
+    let removed = container.remove().await.map_err(failed);
+    let id = made?;
+    removed?;
+    Ok(inspect(containers, &id).await?.id)
+}
+
+/// Runs a container to its end and puts away what it made: the id of that image.
+async fn make(
+    containers: &Containers,
+    layer: &PlannedLayer,
+    client: &Docker,
+    container: &Container,
+    progress: &dyn Progress,
+) -> Result<String, Problem> {
+    let what = format!("failed to install the {}", layer.kind);
+    let failed = |error| refused(containers, &what, &error);
     let mut said = VecDeque::new();
     let run = container.run(|line| {
         let line: String = line.chars().take(SAID_WIDTH).collect();
@@ -179,16 +198,12 @@ async fn install(
         said.push_back(line);
     });
     let code = tokio::time::timeout(LAYER_LIMIT, run).await.map_err(|_| {
-        Problem::new(
-            format!("failed to install the {}", layer.kind),
-            format!("it has not ended within {} hours", LAYER_LIMIT.as_secs() / 3600),
-        )
+        Problem::new(&what, format!("it has not ended within {} hours", LAYER_LIMIT.as_secs() / 3600))
+            .next("look at the last that was said, and build again")
     })?;
     let code = code.map_err(failed)?;
     if code != 0 {
-        let problem = explain(layer.kind, code, &Vec::from(said));
-        container.remove().await.map_err(failed)?;
-        return Err(problem);
+        return Err(explain(layer.kind, code, &Vec::from(said)));
     }
     let options = CommitContainerOptions {
         container: Some(container.name().to_owned()),
@@ -197,8 +212,7 @@ async fn install(
         ..CommitContainerOptions::default()
     };
     let committed = client.commit_container(options, ContainerConfig::default()).await.map_err(failed)?;
-    container.remove().await.map_err(failed)?;
-    Ok(inspect(containers, &committed.id).await?.id)
+    Ok(committed.id)
 }
 
 /// What is installed in an image.
@@ -219,9 +233,10 @@ async fn ask(containers: &Containers, inputs: &AgentsInputs, image: &str) -> Res
             said.push_str(line);
             said.push('\n');
         })
-        .await
-        .map_err(failed)?;
-    container.remove().await.map_err(failed)?;
+        .await;
+    let removed = container.remove().await.map_err(failed);
+    let code = code.map_err(failed)?;
+    removed?;
     installed::parse(&said).filter(|_| code == 0).ok_or_else(|| {
         Problem::new(
             "failed to ask what is installed",

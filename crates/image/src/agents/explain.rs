@@ -28,6 +28,7 @@ const CAUSES: &[Cause] = &[
     Cause {
         words: &[
             "CERTIFICATE_VERIFY_FAILED",
+            "SSL certificate problem",
             "SELF_SIGNED_CERT_IN_CHAIN",
             "UNABLE_TO_GET_ISSUER_CERT",
             "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
@@ -81,6 +82,7 @@ const CAUSES: &[Cause] = &[
             "command 'gcc'",
             "Python.h",
             "gyp ERR!",
+            "gyp error",
         ],
         why: "a package has to be compiled, and there is no compiler in the image",
         next: "add build-essential and python3-dev to dependencies/system-packages.txt, or ask for a version that comes built",
@@ -106,7 +108,7 @@ const MISSING: &[(&str, &[char])] = &[
     ("No matching version found for ", &[' ']),
     ("notarget a package version that doesn't exist: ", &[' ']),
     ("Failed building wheel for ", &[' ']),
-    ("npm ERR! 404  '", &['\'']),
+    (" 404  '", &['\'']),
 ];
 
 /// Why a layer could not be made. `said` is the last of what was said.
@@ -117,13 +119,13 @@ pub(super) fn explain(kind: LayerKind, code: i64, said: &[String]) -> Problem {
         LayerKind::Npm | LayerKind::Configuration => "dependencies/package.json",
     };
     let tail = said.join("\n");
-    let has = |word: &&str| said.iter().any(|line| line.contains(*word));
+    let has = |word: &str| said.iter().any(|line| line.contains(word));
     let package = package(said);
     let what = match &package {
         Some(package) => format!("failed to install the {kind}: {package}"),
         None => format!("failed to install the {kind}"),
     };
-    let cause = CAUSES.iter().find(|cause| cause.words.iter().any(|word| has(&word)));
+    let cause = CAUSES.iter().find(|cause| cause.words.iter().any(|word| has(word)));
     // What is not reached cannot be found either: such a cause comes before the missing package.
     let (why, next) = match (cause, &package, recognise(&tail)) {
         (Some(cause), ..) => (cause.why.to_owned(), cause.next.to_owned()),
@@ -186,6 +188,13 @@ mod tests {
                 "package.json",
             ),
             (Npm, "npm ERR! 404  'no-such@*' is not in this registry.", "no-such@*", "package.json"),
+            (Npm, "npm error 404  'no-such@*' is not in this registry.", "no-such@*", "package.json"),
+            (
+                Npm,
+                "npm error notarget No matching version found for left-pad@99.",
+                "left-pad@99",
+                "package.json",
+            ),
             (Npm, "npm ERR! code ERESOLVE", "", "overrides"),
             (Npm, "npm ERR! code SELF_SIGNED_CERT_IN_CHAIN", "", "SSL_CERT_FILE"),
             (Python, "OSError: [Errno 28] No space left on device", "", "podman system df"),

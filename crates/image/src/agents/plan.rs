@@ -82,7 +82,7 @@ fn made_of(inputs: &AgentsInputs) -> Vec<(LayerKind, String)> {
     [
         (LayerKind::System, (!system.is_empty()).then(|| system.join("\n"))),
         (LayerKind::Python, requirements.as_ref().map(|text| format!("{text:?} {constraints:?}"))),
-        (LayerKind::Npm, package_json.clone()),
+        (LayerKind::Npm, package_json.as_ref().map(|text| format!("{}\n{text}", script::NPM))),
     ]
     .into_iter()
     .filter_map(|(kind, made_of)| Some((kind, made_of?)))

@@ -14,7 +14,7 @@ use holdpoint_image::{
     list,
     registry::{Access, push},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::parts::{Registry, World, file, shown, until};
 
@@ -60,9 +60,12 @@ async fn everything_that_is_asked_for_is_there_and_settings_alone_install_nothin
     let base = world.base().await?;
     let mut inputs = world.inputs(&base);
     inputs.dependencies.system = vec!["tree".into()];
-    inputs.dependencies.requirements = Some("six==1.16.0\ntabulate\n".into());
-    inputs.dependencies.package_json =
-        Some(r#"{"private":true,"dependencies":{"left-pad":"1.3.0","semver":"7.6.0"}}"#.into());
+    // Layers of these keys are nobody else's, not even those of a test that was killed.
+    let unique = inputs.name.clone();
+    inputs.dependencies.requirements = Some(format!("# {unique}\nsix==1.16.0\ntabulate\n"));
+    let package_json = json!({"private": true, "description": unique,
+        "dependencies": {"left-pad": "1.3.0", "semver": "7.6.0"}});
+    inputs.dependencies.package_json = Some(package_json.to_string());
     inputs.env.insert("SECRET_OF_THE_BUILD".into(), "it's a $ecret".into());
     inputs.project_claude.insert("settings.json", file("{\"a\":1}\n"))?;
     inputs.user_claude.insert("CLAUDE.md", file("be kind\n"))?;
@@ -72,7 +75,7 @@ async fn everything_that_is_asked_for_is_there_and_settings_alone_install_nothin
         from: "https://git.example/x".into(),
         revision: "abc".into(),
     }];
-    // Whatever a test that was killed left.
+    // Whatever a test that was killed left of system packages.
     inputs.fresh = true;
     let told = Told::default();
     let began = Instant::now();
@@ -216,6 +219,5 @@ async fn an_ordinary_user_builds_too() -> Result<()> {
     let repository = inputs.name.trim_end_matches(":1");
     let gone = remove_unused(&world.containers, &inputs.cache, repository, &[]).await.map_err(shown)?;
     assert_eq!(gone.len(), 2, "{gone:?}");
-    world.podman(&["rmi", &base])?;
     Ok(())
 }
