@@ -105,7 +105,7 @@ impl Account {
         let configuration = account.user.home.join(".holdpoint-tests");
         fs::create_dir_all(&configuration)?;
         fs::write(configuration.join("containers.conf"), CONTAINERS_CONF)?;
-        fs::write(configuration.join("storage.conf"), STORAGE_CONF)?;
+        fs::write(configuration.join("storage.conf"), account.user.storage_conf())?;
         account.user.takes(&account.user.home)?;
         Ok(account)
     }
@@ -184,7 +184,8 @@ impl Podman {
         };
         fs::create_dir_all(&folder)?;
         fs::write(folder.join("containers.conf"), CONTAINERS_CONF)?;
-        fs::write(folder.join("storage.conf"), STORAGE_CONF)?;
+        let storage = user.as_ref().map_or_else(|| STORAGE_CONF.to_owned(), User::storage_conf);
+        fs::write(folder.join("storage.conf"), storage)?;
         if let Some(user) = &user {
             let runtime = user.runtime_dir();
             fs::create_dir_all(&runtime)?;
@@ -378,6 +379,15 @@ fn copied(program: &Path, folder: &Path) -> Result<PathBuf> {
 }
 
 impl User {
+    /// With both folders named: rootless Podman 4.3 puts layers away only where they are, if there is such a file.
+    fn storage_conf(&self) -> String {
+        let (run, home) = (self.runtime_dir(), self.home.display());
+        format!(
+            "{STORAGE_CONF}runroot = \"{}/containers\"\ngraphroot = \"{home}/.local/share/containers/storage\"\n",
+            run.display()
+        )
+    }
+
     fn runtime_dir(&self) -> PathBuf {
         PathBuf::from(format!("/run/user/{}", self.uid))
     }
