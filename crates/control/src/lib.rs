@@ -49,7 +49,7 @@ pub use links::{LinkRefused, WorkerLink};
 pub use notify::Outlets;
 pub use reconcile::Shutdown;
 pub use retention::{DeleteError, DeletedNow, Due, DuePage, RetentionError};
-pub use space::Room;
+pub use space::{Room, room};
 pub use tokens::{Purpose, Tokens};
 pub use uploads::{MAX_UPLOAD_BYTES, UPLOAD_KEPT_MS, UPLOAD_QUOTA, UploadError, check_upload_name};
 

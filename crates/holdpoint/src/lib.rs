@@ -9,6 +9,7 @@ pub mod config;
 pub mod containers;
 pub mod data;
 pub mod dialogue;
+pub mod doctor;
 pub mod env;
 pub mod failure;
 pub mod install;

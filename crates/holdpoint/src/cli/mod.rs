@@ -12,6 +12,7 @@ mod completion;
 mod config;
 mod context;
 mod converse;
+mod doctor;
 mod down;
 mod edit;
 mod exec;
@@ -94,6 +95,8 @@ pub enum Command {
     Down(down::DownArgs),
     /// Show what runs and what waits
     Status,
+    /// Find out what is wrong on this machine, and what to type
+    Doctor,
     /// Start a conversation
     Ask(ask::AskArgs),
     /// List what waits for a person
@@ -228,6 +231,10 @@ pub struct InsideArgs {
 /// # Errors
 /// What failed, why, and what to type next.
 pub async fn run(cli: Cli, environment: Environment) -> anyhow::Result<()> {
+    if matches!(cli.command, Command::Doctor) {
+        // Before anything that may be what is wrong.
+        return doctor::run(cli.global, environment).await;
+    }
     let context = Context::new(cli.global, environment)?;
     let context = &context;
     match cli.command {
@@ -263,8 +270,8 @@ pub async fn run(cli: Cli, environment: Environment) -> anyhow::Result<()> {
         Command::Cli(command) => claude_cli::run(command, context).await,
         Command::Image(command) => image::run(command, context).await,
         Command::Completion(args) => completion::run(&args),
-        Command::Worker(_) | Command::Bridge(_) | Command::Inside(_) => {
-            unreachable!("main gives these a runtime of their own")
+        Command::Doctor | Command::Worker(_) | Command::Bridge(_) | Command::Inside(_) => {
+            unreachable!("`doctor` came before, and main gives the others a runtime of their own")
         }
     }
 }
