@@ -60,7 +60,9 @@ pub async fn examine(machine: Machine, done: impl Fn()) -> Report {
             let stop = looks.abort_handle();
             let findings = match tokio::time::timeout(CHECK_LIMIT, looks).await {
                 Ok(Ok(findings)) => findings,
-                Ok(Err(error)) => vec![Finding::problem("the check itself failed").because(error)],
+                Ok(Err(error)) => vec![Finding::problem("the check itself failed").because(error).next(
+                    "holdpoint doctor --json     (and report what it prints: this is a fault of Holdpoint)",
+                )],
                 Err(_) => {
                     stop.abort();
                     let what = format!("no answer within {} s", CHECK_LIMIT.as_secs());
