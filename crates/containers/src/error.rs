@@ -26,6 +26,12 @@ pub struct Tried {
     pub fact: Fact,
 }
 
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.fact)
+    }
+}
+
 /// What decided against an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
@@ -182,7 +188,7 @@ impl ConnectError {
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, tried) in self.tried.iter().enumerate() {
-            write!(f, "{}{}: {}", if n == 0 { "" } else { "\n" }, tried.what, tried.fact)?;
+            write!(f, "{}{tried}", if n == 0 { "" } else { "\n" })?;
         }
         Ok(())
     }

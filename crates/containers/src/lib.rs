@@ -140,6 +140,7 @@ pub struct Containers {
     version: String,
     socket: PathBuf,
     service: Option<Service>,
+    passed_over: Vec<Tried>,
 }
 
 impl Containers {
@@ -151,7 +152,7 @@ impl Containers {
         let mut tried = Vec::new();
         for candidate in candidates::candidates(options) {
             match Self::try_one(&candidate, options).await {
-                Ok(containers) => return Ok(containers),
+                Ok(containers) => return Ok(Self { passed_over: tried, ..containers }),
                 Err(fact) => tried.push(Tried { what: candidate.what, fact }),
             }
         }
@@ -179,7 +180,7 @@ impl Containers {
         if candidate.must_be.is_some_and(|must_be| must_be != kind) {
             return Err(Fact::OtherKind { socket, kind });
         }
-        Ok(Self { client, kind, version, socket, service })
+        Ok(Self { client, kind, version, socket, service, passed_over: Vec::new() })
     }
 
     /// To talk to it. Its requests fail after two minutes without an answer.
@@ -204,6 +205,12 @@ impl Containers {
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Those that come before it in the order of [`Choice::Auto`], and would not do.
+    #[must_use]
+    pub fn passed_over(&self) -> &[Tried] {
+        &self.passed_over
     }
 
     /// Whether it is served for us, and ends with us.

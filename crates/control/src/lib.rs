@@ -51,7 +51,7 @@ pub use notify::Outlets;
 pub use reconcile::Shutdown;
 pub use releases::{DeployError, VERIFICATION_AGENT, VERIFICATION_SCRIPT, Verification};
 pub use retention::{DeleteError, DeletedNow, Due, DuePage, RetentionError};
-pub use space::Room;
+pub use space::{Room, room};
 pub use tokens::{Purpose, Tokens};
 pub use uploads::{MAX_UPLOAD_BYTES, UPLOAD_KEPT_MS, UPLOAD_QUOTA, UploadError, check_upload_name};
 

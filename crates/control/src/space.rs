@@ -69,7 +69,11 @@ pub(crate) fn free_bytes(folder: &Path) -> io::Result<u64> {
     Ok(room(folder)?.free_bytes)
 }
 
-pub(crate) fn room(folder: &Path) -> io::Result<Room> {
+/// How much room there is where this folder is.
+///
+/// # Errors
+/// When the system does not say, as for a folder that is not there.
+pub fn room(folder: &Path) -> io::Result<Room> {
     let of = rustix::fs::statvfs(folder)?;
     Ok(Room {
         free_bytes: of.f_bavail.saturating_mul(of.f_frsize),

@@ -100,24 +100,10 @@ impl DataDir {
     /// # Errors
     /// When it cannot, or others could look into it.
     pub fn create(&self) -> Result<(), Failure> {
-        let failed = |error: io::Error| {
-            Failure::new(format!("failed to write to the data folder {}", self.root.display()))
-                .why(describe(&error))
-                .next("holdpoint --data DIR up     (another folder)")
-        };
+        let failed = |error: io::Error| self.unwritable(&error);
         create_private(&self.root).map_err(failed)?;
         // Everything of value is below: nobody else may look.
-        let mode = fs::metadata(&self.root).map_err(failed)?.permissions().mode();
-        if mode & 0o077 != 0 {
-            let is_empty = fs::read_dir(&self.root).map_err(failed)?.next().is_none();
-            if !is_empty && !self.database().is_file() {
-                // Perhaps a mistake: a home folder, /tmp, a project that others work in as well.
-                let root = self.root.display();
-                return Err(Failure::new(format!("{root} cannot be the data folder as it is"))
-                    .why("other users may look into it, and what is in it is not Holdpoint's")
-                    .next(format!("holdpoint --data {root}/holdpoint up     (a folder of its own in there)"))
-                    .next(format!("chmod 700 {root}     (if it is meant to be yours alone)")));
-            }
+        if self.is_open_to_others()? {
             fs::set_permissions(&self.root, fs::Permissions::from_mode(0o700)).map_err(failed)?;
         }
         for folder in [self.cli_folder(), self.executions()] {
@@ -125,6 +111,35 @@ impl DataDir {
         }
         let probe = self.root.join(format!(".probe-{}", std::process::id()));
         File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(failed)
+    }
+
+    /// Whether others may look into the folder, which is there, and it can be closed to them.
+    ///
+    /// # Errors
+    /// When it holds something of somebody else, who may want it open.
+    pub(crate) fn is_open_to_others(&self) -> Result<bool, Failure> {
+        let failed = |error: io::Error| self.unwritable(&error);
+        let mode = fs::metadata(&self.root).map_err(failed)?.permissions().mode();
+        if mode & 0o077 == 0 {
+            return Ok(false);
+        }
+        let is_empty = fs::read_dir(&self.root).map_err(failed)?.next().is_none();
+        if is_empty || self.database().is_file() {
+            return Ok(true);
+        }
+        // Perhaps a mistake: a home folder, /tmp, a project that others work in as well.
+        let root = self.root.display();
+        Err(Failure::new(format!("{root} cannot be the data folder as it is"))
+            .why("other users may look into it, and what is in it is not Holdpoint's")
+            .next(format!("holdpoint --data {root}/holdpoint up     (a folder of its own in there)"))
+            .next(format!("chmod 700 {root}     (if it is meant to be yours alone)")))
+    }
+
+    /// Why the folder is of no use.
+    pub(crate) fn unwritable(&self, error: &io::Error) -> Failure {
+        Failure::new(format!("failed to write to the data folder {}", self.root.display()))
+            .why(describe(error))
+            .next("holdpoint --data DIR up     (another folder)")
     }
 
     /// Takes the folder for this control plane. Dropping the lock gives it back, and so does the end

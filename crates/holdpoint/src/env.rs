@@ -106,6 +106,12 @@ impl Environment {
     }
 }
 
+/// The program's file in the folders of a `PATH`.
+#[must_use]
+pub fn on_path(path: &str, program: &str) -> Option<PathBuf> {
+    std::env::split_paths(path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
 /// Those of these that are set, with their names.
 fn these(names: &[&str]) -> Vec<(String, String)> {
     names.iter().filter_map(|name| Some(((*name).to_owned(), var(name)?))).collect()

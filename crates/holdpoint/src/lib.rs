@@ -10,6 +10,7 @@ pub mod containers;
 pub mod data;
 pub mod deploy;
 pub mod dialogue;
+pub mod doctor;
 pub mod env;
 pub mod failure;
 pub mod install;

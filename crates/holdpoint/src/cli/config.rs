@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::{
     cli::Context,
-    config::{CliSource, EXAMPLE, NamedSecret, Overrides, schema},
+    config::{EXAMPLE, NamedSecret, Overrides, schema},
     term,
 };
 
@@ -34,35 +34,7 @@ pub(super) fn run(command: &ConfigCommand, context: &Context) -> anyhow::Result<
 
 fn check(context: &Context) -> anyhow::Result<()> {
     let config = context.config(&Overrides::default())?;
-    let file = config
-        .file
-        .as_ref()
-        .map_or("(none: built-in defaults)".to_owned(), |file| file.display().to_string());
-    let gateway = &config.gateway;
-    let model = match (&config.rehearsal, &config.gateway.api_key) {
-        (Some(script), _) => format!("rehearsal: {}", script.display()),
-        (None, _) if !gateway.upstreams.is_empty() => {
-            let named = gateway.upstreams.iter().map(|upstream| {
-                let unset = match &upstream.key.value {
-                    Some(_) => String::new(),
-                    None => format!(", {} is not set", upstream.key.variable),
-                };
-                format!("{} ({}{unset})", upstream.name, upstream.url)
-            });
-            named.collect::<Vec<_>>().join(", then ")
-        }
-        (None, Some(_)) => {
-            let by =
-                if config.gateway.proxy.is_some() { ", through the proxy of the environment" } else { "" };
-            format!("{} (key set{by})", config.gateway.upstream)
-        }
-        (None, None) => "rehearsal: ANTHROPIC_API_KEY is not set".to_owned(),
-    };
-    let cli = match &config.claude.cli {
-        CliSource::Installed => format!("{} (installed by Holdpoint)", crate::install::VERSION),
-        CliSource::Path => "the one on PATH".to_owned(),
-        CliSource::File(path) => path.display().to_string(),
-    };
+    let (file, model, cli) = (config.file_in_words(), config.model_in_words(), config.cli_in_words());
     let notify = [("webhook", &config.notify.webhook), ("ntfy", &config.notify.ntfy)];
     let notify: Vec<String> = notify
         .iter()

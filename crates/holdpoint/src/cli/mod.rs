@@ -13,6 +13,7 @@ mod config;
 mod context;
 mod converse;
 mod deploy;
+mod doctor;
 mod down;
 mod edit;
 mod exec;
@@ -96,6 +97,8 @@ pub enum Command {
     Down(down::DownArgs),
     /// Show what runs and what waits
     Status,
+    /// Find out what is wrong on this machine, and what to type
+    Doctor,
     /// Start a conversation
     Ask(ask::AskArgs),
     /// List what waits for a person
@@ -242,6 +245,10 @@ pub struct InsideArgs {
 /// # Errors
 /// What failed, why, and what to type next.
 pub async fn run(cli: Cli, environment: Environment) -> anyhow::Result<()> {
+    if matches!(cli.command, Command::Doctor) {
+        // Before anything that may be what is wrong.
+        return doctor::run(cli.global, environment).await;
+    }
     let context = Context::new(cli.global, environment)?;
     let context = &context;
     match cli.command {
@@ -283,8 +290,8 @@ pub async fn run(cli: Cli, environment: Environment) -> anyhow::Result<()> {
         Command::Rollback(args) => releases::rollback(args, context).await,
         Command::Move(args) => releases::move_one(args, context).await,
         Command::Completion(args) => completion::run(&args),
-        Command::Worker(_) | Command::Bridge(_) | Command::Inside(_) => {
-            unreachable!("main gives these a runtime of their own")
+        Command::Doctor | Command::Worker(_) | Command::Bridge(_) | Command::Inside(_) => {
+            unreachable!("`doctor` came before, and main gives the others a runtime of their own")
         }
     }
 }

@@ -41,6 +41,12 @@ impl CheckpointStore {
         Self { s3 }
     }
 
+    /// Whether they are kept in the data folder.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.s3.is_none()
+    }
+
     /// Ready to use. Nothing is sent yet.
     ///
     /// # Errors

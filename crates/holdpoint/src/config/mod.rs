@@ -11,6 +11,7 @@ mod notify;
 mod server;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::{
     collections::BTreeMap,

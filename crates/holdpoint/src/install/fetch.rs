@@ -19,7 +19,7 @@ use super::{
     platform::{Platform, WHEEL},
     progress::{LOOK_EVERY, Progress, bytes_below},
 };
-use crate::failure::Failure;
+use crate::{env::on_path, failure::Failure};
 
 /// How long a client may take without a single new byte before it is given up.
 const STALLED_AFTER: Duration = Duration::from_secs(120);
@@ -43,11 +43,30 @@ pub(super) async fn fetch(
         Ok(archive) => return Ok(archive),
         Err(why) => tried.push(format!("pip: {why}")),
     }
-    Err(Failure::new(format!("failed to install the Claude CLI {VERSION}"))
+    Err(failed(&tried))
+}
+
+/// Why nothing can be fetched with the programs there are, where that is so. Asks no registry.
+pub(super) fn without_clients(path: &str) -> Option<Failure> {
+    let (npm, python) = (npm(path).err()?, python(path).err()?);
+    Some(failed(&[format!("npm: {npm}"), format!("pip: {python}")]))
+}
+
+fn failed(tried: &[String]) -> Failure {
+    Failure::new(format!("failed to install the Claude CLI {VERSION}"))
         .why(tried.join("\n"))
         .next("install npm (with Node.js), or pip (with Python 3), and check that it reaches its registry")
         .next("holdpoint cli install")
-        .next("cli = \"/path/to/claude\"     (in [claude] of holdpoint.toml, to use one that is there)"))
+        .next("cli = \"/path/to/claude\"     (in [claude] of holdpoint.toml, to use one that is there)")
+}
+
+fn npm(path: &str) -> Result<PathBuf, String> {
+    on_path(path, "npm").ok_or_else(|| "there is no npm on the PATH".to_owned())
+}
+
+fn python(path: &str) -> Result<PathBuf, String> {
+    let python = on_path(path, "python3").or_else(|| on_path(path, "python"));
+    python.ok_or_else(|| "there is no python3 on the PATH".to_owned())
 }
 
 async fn with_npm(
@@ -56,7 +75,7 @@ async fn with_npm(
     path: &str,
     progress: &Progress,
 ) -> Result<PathBuf, String> {
-    let npm = find(path, "npm").ok_or("there is no npm on the PATH")?;
+    let npm = npm(path)?;
     let (into, cache) = folders(work, "npm")?;
     progress.fetching("npm", platform.download_bytes);
     let mut command = Command::new(npm);
@@ -87,8 +106,7 @@ async fn with_pip(
     let Some(expected) = platform.wheel_sha256 else {
         return Err("no checksum is pinned for this kind of machine's wheel".into());
     };
-    let python =
-        find(path, "python3").or_else(|| find(path, "python")).ok_or("there is no python3 on the PATH")?;
+    let python = python(path)?;
     let (into, cache) = folders(work, "pip")?;
     progress.fetching("pip", platform.download_bytes);
     let mut command = Command::new(python);
@@ -161,8 +179,4 @@ fn only_file(folder: &Path) -> Result<PathBuf, String> {
     let mut files =
         fs::read_dir(folder).map_err(|error| error.to_string())?.flatten().map(|entry| entry.path());
     files.next().ok_or_else(|| "it ended well and left nothing".to_owned())
-}
-
-fn find(path: &str, program: &str) -> Option<PathBuf> {
-    std::env::split_paths(path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::{Claude, CliSource},
     data::{DataDir, create_private, describe},
-    env::Environment,
+    env::{Environment, on_path},
     failure::Failure,
     term::Term,
 };
@@ -64,18 +64,14 @@ pub async fn resolve(
             return Installer::new(folder, environment.path.clone(), term).install().await;
         }
         CliSource::File(path) => path.clone(),
-        CliSource::Path => find_on_path(&environment.path).ok_or_else(|| {
+        CliSource::Path => on_path(&environment.path, PROGRAM).ok_or_else(|| {
             Failure::new("there is no `claude` on the PATH")
                 .why("`[claude] cli = \"path\"` in holdpoint.toml asks for it")
                 .next("remove that line, and Holdpoint installs its own")
         })?,
     };
-    let version = probe_version(&program).await.map_err(|error| {
-        Failure::new(format!("failed to use the Claude CLI at {}", program.display()))
-            .why(error)
-            .next("holdpoint cli install     (and remove `cli` from [claude] in holdpoint.toml)")
-    })?;
-    if !claude.any_version && version.to_string() != VERSION {
+    let version = version_of(&program).await?;
+    if !claude.any_version && version != VERSION {
         return Err(Failure::new(format!("the Claude CLI at {} is version {version}", program.display()))
             .why(format!("Holdpoint is tested with {VERSION}; another may speak another protocol"))
             .next("holdpoint cli install     (and remove `cli` from [claude] in holdpoint.toml)")
@@ -85,8 +81,17 @@ pub async fn resolve(
     Ok(program)
 }
 
-fn find_on_path(path: &str) -> Option<PathBuf> {
-    std::env::split_paths(path).map(|folder| folder.join(PROGRAM)).find(|program| program.is_file())
+/// The version that a Claude CLI says it has: so it runs.
+///
+/// # Errors
+/// When it does not run.
+pub async fn version_of(program: &Path) -> Result<String, Failure> {
+    let version = probe_version(program).await.map_err(|error| {
+        Failure::new(format!("failed to use the Claude CLI at {}", program.display()))
+            .why(error)
+            .next("holdpoint cli install     (and remove `cli` from [claude] in holdpoint.toml)")
+    })?;
+    Ok(version.to_string())
 }
 
 /// Installs the CLI into one folder.
@@ -154,6 +159,18 @@ impl Installer {
             platform::current()?.program_sha256.map(str::to_owned).or(self.stamp().map(|stamp| stamp.sha256));
         self.check(&program, expected.as_deref()).await?;
         Ok(program)
+    }
+
+    /// The program, if it is there and as it was when every byte of it was checked.
+    #[must_use]
+    pub fn installed(&self) -> Option<PathBuf> {
+        self.is_as_stamped().then(|| self.program())
+    }
+
+    /// Why it cannot be installed with the programs there are, where that is so. Asks no registry.
+    #[must_use]
+    pub fn cannot_install(&self) -> Option<Failure> {
+        fetch::without_clients(&self.path)
     }
 
     fn program(&self) -> PathBuf {

@@ -41,6 +41,7 @@ pub use admin::{create_link, create_token, list_tokens, revoke_token};
 pub use people::TokenWish;
 pub use place::ways_back;
 pub use sessions::Isolation;
+pub(crate) use sessions::image_of_sessions;
 
 use crate::{
     config::{Config, Overrides},

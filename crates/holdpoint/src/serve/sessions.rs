@@ -21,7 +21,7 @@ use tracing::{info, warn};
 
 use super::Plan;
 use crate::{
-    config::EngineChoice,
+    config::{Container, EngineChoice},
     containers,
     data::DataDir,
     failure::{Exit, Failure},
@@ -115,10 +115,7 @@ async fn in_containers(plan: &Plan, program: PathBuf) -> Result<Chosen, Failure>
     let containers =
         Arc::new(Containers::connect(&plan.connect).await.map_err(|error| containers::failure(&error))?);
     let by = format!("{} {}", containers.kind(), containers.version());
-    let image = match &plan.config.container.image {
-        Some(image) => own_image(&containers, image).await?,
-        None => base_image(&containers).await?,
-    };
+    let image = image_of_sessions(&containers, &plan.config.container).await?;
     let options = ContainerOptions {
         program,
         path: plan.path.clone(),
@@ -131,6 +128,17 @@ async fn in_containers(plan: &Plan, program: PathBuf) -> Result<Chosen, Failure>
     let engine = Arc::new(engine.map_err(|error| Failure::new(format!("{by} cannot be used")).why(error))?);
     let isolation = Isolation::Containers { by, unbounded: engine.unbounded() };
     Ok(Chosen { engine: engine.clone(), containers: Some(engine), isolation })
+}
+
+/// The image of agents that name none, if the engine has it.
+pub(crate) async fn image_of_sessions(
+    containers: &Containers,
+    container: &Container,
+) -> Result<String, Failure> {
+    match &container.image {
+        Some(image) => own_image(containers, image).await,
+        None => base_image(containers).await,
+    }
 }
 
 /// The image that the configuration names, if the engine has it.
