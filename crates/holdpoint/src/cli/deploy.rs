@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::{
     cli::Context,
     config::Overrides,
-    deploy::{Done, Plan, Prepared, Release, Wish, build, carry_out},
+    deploy::{Done, Plan, Prepared, Release, Wish, build, carry_out, written},
     failure::{Exit, Failure},
     term::{self, Lines},
 };
@@ -43,17 +43,23 @@ pub struct BuildArgs {
 /// What failed, why, and what to type next.
 pub(super) async fn run(args: DeployArgs, context: &Context) -> anyhow::Result<()> {
     let config = context.config(&Overrides::default())?;
-    let api = context.api()?;
+    let api = match context.api() {
+        // A plan needs nobody: what was deployed last is written down.
+        Err(failure) if args.plan && failure.exit == Exit::NotRunning => {
+            let lock = written(&config, &context.data)?;
+            let prepared = Prepared::new(context, &config, Wish { locked: args.locked }).await?;
+            let mut plan = Plan::against(&prepared, lock.as_ref());
+            plan.notes.push("Holdpoint is not running, so this goes by holdpoint.lock".into());
+            return show(context, &plan);
+        }
+        api => api?,
+    };
     let (prepared, releases) =
         tokio::join!(Prepared::new(context, &config, Wish { locked: args.locked }), Release::all(&api));
     let (prepared, releases) = (prepared?, releases?);
     let plan = Plan::new(&prepared, &releases);
     if args.plan || plan.is_nothing() {
-        return if context.json {
-            term::json(&json!({ "plan": plan }))
-        } else {
-            Ok(term::print(&plan.to_string())?)
-        };
+        return show(context, &plan);
     }
     if !args.yes {
         if !context.term.is_interactive() || context.json {
@@ -76,6 +82,10 @@ pub(super) async fn run(args: DeployArgs, context: &Context) -> anyhow::Result<(
         return term::json(&json!({ "plan": plan, "done": done }));
     }
     Ok(term::print(&told(&done))?)
+}
+
+fn show(context: &Context, plan: &Plan) -> anyhow::Result<()> {
+    if context.json { term::json(&json!({ "plan": plan })) } else { Ok(term::print(&plan.to_string())?) }
 }
 
 fn told(done: &Done) -> String {

@@ -37,6 +37,15 @@ pub(super) fn write(path: &Path, number: ReleaseNumber, lock: &Lock) -> Result<(
     })
 }
 
+/// What was deployed last as far as the file beside the configuration says; None where there is none.
+///
+/// # Errors
+/// When there is one that cannot be used.
+pub fn written(config: &Config, data: &DataDir) -> Result<Option<Lock>, Failure> {
+    let path = path(config, data);
+    if path.exists() { read(&path).map(Some) } else { Ok(None) }
+}
+
 /// Reads it.
 pub(super) fn read(path: &Path) -> Result<Lock, Failure> {
     let failed = |why: String| {

@@ -12,7 +12,7 @@ mod releases;
 mod steps;
 
 pub use image::{AgentsImage, build};
-pub use lockfile::LOCK_FILE;
+pub use lockfile::{LOCK_FILE, written};
 pub use plan::Plan;
 pub use prepare::{Prepared, Wish};
 pub use releases::Release;

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use holdpoint_model::lock::{Change, Effort, effort};
+use holdpoint_model::{
+    Lock,
+    lock::{Change, Effort, effort},
+};
 use serde::Serialize;
 
 use super::{Prepared, Release};
@@ -35,8 +38,21 @@ impl Plan {
     #[must_use]
     pub fn new(prepared: &Prepared, releases: &[Release]) -> Self {
         let current = releases.iter().find(|release| release.is_current());
-        let changes = prepared.lock.changes_from(current.map(|release| &release.lock));
         let unfinished = releases.iter().find(|release| release.is_unfinished());
+        Self {
+            current: current.map(|release| release.number),
+            going_on: releases.iter().map(|release| release.going_on).sum(),
+            unfinished: unfinished
+                .filter(|release| release.lock.inputs() == prepared.lock.inputs())
+                .map(|release| release.number),
+            ..Self::against(prepared, current.map(|release| &release.lock))
+        }
+    }
+
+    /// Of what is prepared and a lock: what was deployed last, as far as is known.
+    #[must_use]
+    pub fn against(prepared: &Prepared, lock: Option<&Lock>) -> Self {
+        let changes = prepared.lock.changes_from(lock);
         let effort = effort(&changes);
         Self {
             effort,
@@ -49,11 +65,9 @@ impl Plan {
             },
             changes,
             notes: prepared.notes.clone(),
-            current: current.map(|release| release.number),
-            going_on: releases.iter().map(|release| release.going_on).sum(),
-            unfinished: unfinished
-                .filter(|release| release.lock.inputs() == prepared.lock.inputs())
-                .map(|release| release.number),
+            current: None,
+            going_on: 0,
+            unfinished: None,
         }
     }
 
@@ -73,6 +87,7 @@ impl fmt::Display for Plan {
             Some(number) => {
                 writeln!(f, "{} (release {number} is current); takes {}", title(self.effort), self.takes)?;
             }
+            None if self.is_nothing() => writeln!(f, "Nothing to do: holdpoint.lock is made of the same.")?,
             None => writeln!(f, "{} (the first release); takes {}", title(self.effort), self.takes)?,
         }
         for change in &self.changes {
