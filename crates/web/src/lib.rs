@@ -25,6 +25,7 @@ mod people;
 mod problem;
 mod routes;
 mod state;
+mod tail;
 pub mod time;
 mod waiting;
 mod worker_link;

@@ -17,4 +17,5 @@ mod people;
 mod retention;
 mod roles;
 mod sign_in;
+mod tail;
 mod timeline;
