@@ -48,6 +48,7 @@ pub(crate) async fn many() -> Result<()> {
             .into_iter()
             .map(|(socket, seq)| tokio::spawn(write(socket, seq, begun, each)).map(|done| done?)),
     );
+    let seen = try_join_all(readers.into_iter().map(|reader| reader.map(|done| done?)));
     let costs = async {
         tokio::time::sleep(SETTLED).await;
         let (settled, ticks) = (processes::rss_mib(pid)?, processes::cpu_ticks(pid)?);
@@ -57,11 +58,13 @@ pub(crate) async fn many() -> Result<()> {
         let share = (processes::cpu_ticks(pid)? - ticks) as f64 / rest.as_secs_f64();
         anyhow::Ok((settled, processes::rss_mib(pid)?, share))
     };
-    let (_, (settled, after, share)) = tokio::try_join!(written, costs)?;
-    let mut delays = Vec::new();
-    for reader in readers {
-        delays.extend(reader.await??);
-    }
+    let looked = async { tokio::try_join!(seen, costs) };
+    // Writers stay as long as somebody reads: none of them ends well.
+    let (delays, (settled, after, share)) = tokio::select! {
+        looked = looked => looked?,
+        ended = written => { ended?; anyhow::bail!("nobody writes any more") }
+    };
+    let delays: Vec<_> = delays.into_iter().flatten().collect();
     let streams = CONVERSATIONS * ONLOOKERS as u64;
     ensure!(delays.len() as u64 == streams / CONVERSATIONS * each * CONVERSATIONS, "a stream missed events");
     row(
@@ -84,6 +87,8 @@ pub(crate) async fn many() -> Result<()> {
 const TOLD: &[u8] = b"told-at-us ";
 
 /// Tells so many events evenly, each with the time when it was told.
+///
+/// It holds the connection until it is ended: what waits in one that is closed with acknowledgements unread is lost.
 async fn write(socket: Socket, mut seq: u64, begun: Instant, count: u64) -> Result<()> {
     let (mut sink, mut answers) = socket.split();
     let telling = async {
@@ -100,7 +105,7 @@ async fn write(socket: Socket, mut seq: u64, begun: Instant, count: u64) -> Resu
             };
             tell(&mut sink, seq, Fact::Assistant(block)).await?;
         }
-        Ok(())
+        std::future::pending().await
     };
     // Acknowledgements are taken as they come, or the connection would fill up.
     let taking = async {
