@@ -517,10 +517,18 @@ impl Server {
     /// When the stream is refused.
     pub async fn events(&self, id: &str, after: u64) -> Result<EventStream> {
         use eventsource_stream::Eventsource as _;
+        let events = self.stream(id, after).await?.bytes_stream().eventsource();
+        Ok(Box::pin(events.filter_map(|event| async move { serde_json::from_str(&event.ok()?.data).ok() })))
+    }
+
+    /// The same, as the bytes come.
+    ///
+    /// # Errors
+    /// When the stream is refused.
+    pub async fn stream(&self, id: &str, after: u64) -> Result<reqwest::Response> {
         let path = format!("/v1/executions/{id}/events?after={after}");
         let request = self.request(reqwest::Method::GET, &path).header("accept", "text/event-stream");
-        let events = request.send().await?.error_for_status()?.bytes_stream().eventsource();
-        Ok(Box::pin(events.filter_map(|event| async move { serde_json::from_str(&event.ok()?.data).ok() })))
+        Ok(request.send().await?.error_for_status()?)
     }
 
     /// The whole log, by `holdpoint export`.

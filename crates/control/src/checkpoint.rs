@@ -26,6 +26,10 @@ const AT_ONCE: usize = 2;
 /// How long a checkpoint that failed waits for the next try: a full disk is not freed in a moment.
 const AGAIN_AFTER: Duration = Duration::from_secs(30);
 
+/// A conversation that goes on during a checkpoint is let go on for so long before the next: one that says a hundred
+/// things a second while a hold is open would be taken again and again, and none of it kept.
+const GOES_ON: Duration = Duration::from_millis(500);
+
 /// How often blobs that no checkpoint names are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
@@ -97,7 +101,7 @@ impl Inner {
                 taken = taken => match taken {
                     Ok(Taken::Committed) => None,
                     // Something happened meanwhile, and was perhaps looked at while this was under way.
-                    Ok(Taken::Void) => Some(Duration::ZERO),
+                    Ok(Taken::Void) => Some(GOES_ON),
                     Err(error) => {
                         warn!(execution = %state.id, %error, "failed to take a checkpoint; trying again");
                         Some(AGAIN_AFTER)

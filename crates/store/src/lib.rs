@@ -10,6 +10,7 @@ mod calls;
 mod codec;
 mod error;
 mod figures;
+mod hints;
 mod holds;
 mod load;
 mod options;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use holdpoint_model::event::Created;
 use holdpoint_model::wire::{Fact, NumberedFact};
-use holdpoint_model::{Command, Execution, ExecutionId, Incarnation, Refusal};
+use holdpoint_model::{Command, Execution, ExecutionId, Incarnation, Refusal, Seq};
 use sqlx::Row as _;
 use sqlx::sqlite::SqlitePool;
 use tokio::sync::{broadcast, watch};
@@ -14,8 +14,9 @@ use uuid::Uuid;
 
 use crate::cache::Cache;
 use crate::codec::{signed, to_json};
+use crate::hints::Hints;
 use crate::releases::refuse_removed;
-use crate::writer::{Committed, HINTS_KEPT, Tx, WriterHandle, WriterParts, spawn};
+use crate::writer::{Committed, Tx, WriterHandle, WriterParts, spawn};
 use crate::{
     Applied, ApplyError, CreateOutcome, FactsApplied, Hint, Idempotency, OpenError, Rebuilt, StoreError,
     StoreOptions, TakeUpload, rebuild, schema, uploads as upload_rows,
@@ -32,7 +33,7 @@ pub(crate) struct Shared {
     pub(crate) readers: SqlitePool,
     pub(crate) cache: Arc<Cache>,
     pub(crate) options: StoreOptions,
-    hints: broadcast::Sender<Hint>,
+    hints: Arc<Hints>,
     access: watch::Sender<u64>,
 }
 
@@ -53,13 +54,13 @@ impl Store {
         let mut opened = schema::open(path, &options).await?;
         let version = rebuild::version(&mut opened.conn).await.map_err(content)?;
         let cache = Arc::new(Cache::new(options.cached_executions));
-        let (hints, _) = broadcast::channel(HINTS_KEPT);
+        let hints = Arc::new(Hints::new());
         let writer = spawn(WriterParts {
             conn: opened.conn,
             connect: opened.connect,
             cache: Arc::clone(&cache),
             options: options.clone(),
-            hints: hints.clone(),
+            hints: Arc::clone(&hints),
             lock: opened.lock,
         });
         let (readers, access) = (opened.readers, watch::Sender::new(0));
@@ -225,7 +226,14 @@ impl Store {
     /// A receiver of hints about what is committed from now on.
     #[must_use]
     pub fn hints(&self) -> broadcast::Receiver<Hint> {
-        self.shared.hints.subscribe()
+        self.shared.hints.all()
+    }
+
+    /// Wakes when the log of this execution grew, with its last `seq` then; 0 before. Only a hint: a receiver
+    /// reads by `seq`, and looks again now and then.
+    #[must_use]
+    pub fn hints_of(&self, id: ExecutionId) -> watch::Receiver<Seq> {
+        self.shared.hints.of(id)
     }
 
     /// Wakes when somebody may have become allowed less than before: a user was changed, a token, session or

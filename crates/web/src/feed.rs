@@ -1,30 +1,31 @@
-//! Following a log: pages by `seq`, woken by hints. A slow, lagging or reconnecting reader never
-//! loses an event, because nothing but the log itself carries any.
+//! Following a log by `seq`: from its tail, which all followers share, and by pages of it for who is further behind.
+//! A slow, lagging or reconnecting reader never loses an event, because each knows what it has, and nothing but the
+//! log itself is read.
 
-use std::{
-    future::pending,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{future::pending, sync::Arc, time::Duration};
 
-use holdpoint_model::{Event, ExecutionId, Seq, wire::Delta};
-use holdpoint_store::{Hint, Store, StoreError};
+use holdpoint_model::{ExecutionId, Seq, wire::Delta};
+use holdpoint_store::{Store, StoreError};
 use tokio::{
-    sync::broadcast::{Receiver, error::RecvError},
+    sync::broadcast::{
+        Receiver,
+        error::{RecvError, TryRecvError},
+    },
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{limits, state::WebState};
+use crate::{
+    limits,
+    state::WebState,
+    tail::{Entry, Follower},
+};
 
 /// What a follower gets.
 #[derive(Debug)]
 pub(crate) enum Fed {
     /// The next events, in order, never empty.
-    Events(Vec<Event>),
+    Events(Vec<Arc<Entry>>),
     /// Part of what the model is writing.
     Delta(Delta),
     /// Nothing, for a while.
@@ -41,42 +42,12 @@ pub(crate) struct Feed {
     store: Store,
     id: ExecutionId,
     after: Seq,
-    hints: Receiver<Hint>,
+    follower: Follower,
     deltas: Option<Receiver<Delta>>,
     closing: CancellationToken,
-    /// There may be more in the log than was read.
-    unread: bool,
-    /// Everything there was has been given, and nobody has asked yet whether that is all.
-    caught_up: bool,
-    /// Not before.
-    look_at: Instant,
-    poll_at: Instant,
-    /// The execution was found over, with a worker still to say goodbye.
-    over_since: Option<Instant>,
-    follower: Follower,
-}
-
-/// One of those who follow a log, for as long as it is there.
-#[derive(Debug)]
-struct Follower(Arc<AtomicUsize>);
-
-impl Follower {
-    fn one_more(all: &Arc<AtomicUsize>) -> Self {
-        all.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(all))
-    }
-
-    /// How long each waits between two looks.
-    fn pause(&self) -> Duration {
-        let all = u32::try_from(self.0.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
-        Duration::from_micros(limits::LOOK_SHARE_US).saturating_mul(all)
-    }
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    /// What was there at first has been looked at.
+    begun: bool,
+    idle_at: Instant,
 }
 
 impl Feed {
@@ -86,77 +57,70 @@ impl Feed {
             store: state.store().clone(),
             id,
             after,
-            // Subscribed before the first look, or a commit in between would go unnoticed.
-            hints: state.store().hints(),
+            follower: state.tails.follow(state.store(), id),
             deltas: deltas.then(|| state.control.deltas(id)),
             closing: state.closing.clone(),
-            unread: true,
-            caught_up: false,
-            look_at: Instant::now(),
-            poll_at: Instant::now() + Duration::from_millis(limits::POLL_MS),
-            over_since: None,
-            follower: Follower::one_more(&state.followers),
+            begun: false,
+            idle_at: Instant::now() + Duration::from_millis(limits::POLL_MS),
         }
     }
 
-    /// The next thing.
+    /// The next thing. May be dropped at any time and asked again: what was not given comes then.
     pub(crate) async fn next(&mut self) -> Result<Fed, StoreError> {
         loop {
-            if self.unread && Instant::now() >= self.look_at {
-                let events = self.store.events(self.id, self.after, limits::EVENTS_PAGE).await?;
-                self.look_at = Instant::now() + self.follower.pause();
-                // What is committed after this look is hinted at after it.
-                self.unread = events.len() >= limits::EVENTS_PAGE as usize;
-                self.caught_up = !self.unread;
-                if let Some(last) = events.last() {
-                    self.after = last.seq;
-                    return Ok(Fed::Events(events));
-                }
+            // Before the look: what is there after it wakes.
+            let mark = self.follower.mark();
+            // Deltas first: those of a block were sent before the block was committed, and must not be shown after it.
+            if std::mem::replace(&mut self.begun, true)
+                && let Some(delta) = self.delta_there()
+            {
+                return Ok(Fed::Delta(delta));
             }
-            if std::mem::take(&mut self.caught_up) && self.is_over().await? {
+            let entries = self.read().await?;
+            if let Some(last) = entries.last() {
+                self.after = last.event.seq;
+                return Ok(Fed::Events(entries));
+            }
+            if mark.over && self.after >= mark.end {
                 return Ok(Fed::End);
             }
-            let wake_at = if self.unread { self.look_at.min(self.poll_at) } else { self.poll_at };
             tokio::select! {
-                // Deltas first: those of a block were sent before the block was committed, and must
-                // not be shown after it.
                 biased;
                 () = self.closing.cancelled() => return Ok(Fed::Closing),
-                delta = next_delta(self.deltas.as_mut()) => {
-                    if let Some(delta) = delta {
-                        return Ok(Fed::Delta(delta));
-                    }
-                    self.deltas = None;
-                }
-                // Whoever knows of more need not be told of each.
-                hint = self.hints.recv(), if !self.unread => match hint {
-                    Ok(hint) => self.unread |= hint.execution == self.id && hint.seq > self.after,
-                    Err(RecvError::Lagged(_)) => self.unread = true,
-                    Err(RecvError::Closed) => return Ok(Fed::Closing),
+                delta = next_delta(self.deltas.as_mut()) => match delta {
+                    Some(delta) => return Ok(Fed::Delta(delta)),
+                    None => self.deltas = None,
                 },
-                () = sleep_until(wake_at) => if Instant::now() >= self.poll_at {
-                    self.unread = true;
-                    self.poll_at = Instant::now() + Duration::from_millis(limits::POLL_MS);
+                goes_on = self.follower.changed() => if !goes_on {
+                    return Ok(Fed::Closing);
+                },
+                () = sleep_until(self.idle_at) => {
+                    self.idle_at = Instant::now() + Duration::from_millis(limits::POLL_MS);
                     return Ok(Fed::Idle);
                 }
             }
         }
     }
 
-    /// Over, and its worker has said goodbye (or takes too long to).
-    async fn is_over(&mut self) -> Result<bool, StoreError> {
-        let Some(execution) = self.store.execution(self.id).await? else { return Ok(true) };
-        if execution.seq > self.after {
-            self.unread = true;
-            return Ok(false);
+    /// The next events, as far as there are any.
+    async fn read(&self) -> Result<Vec<Arc<Entry>>, StoreError> {
+        if let Some(entries) = self.follower.after(self.after) {
+            return Ok(entries);
         }
-        if !execution.status.is_final() {
-            return Ok(false);
+        let events = self.store.events(self.id, self.after, limits::EVENTS_PAGE).await?;
+        Ok(events.into_iter().map(Entry::new).collect())
+    }
+
+    /// A delta that waits already.
+    fn delta_there(&mut self) -> Option<Delta> {
+        let deltas = self.deltas.as_mut()?;
+        loop {
+            match deltas.try_recv() {
+                Ok(delta) => return Some(delta),
+                Err(TryRecvError::Lagged(_)) => {}
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return None,
+            }
         }
-        let grace = Duration::from_millis(limits::END_GRACE_MS);
-        let since = *self.over_since.get_or_insert_with(Instant::now);
-        self.poll_at = self.poll_at.min(since + grace);
-        Ok(!execution.residency.has_worker() || since.elapsed() >= grace)
     }
 }
 

@@ -26,6 +26,7 @@ mod problem;
 mod releases;
 mod routes;
 mod state;
+mod tail;
 pub mod time;
 mod waiting;
 mod worker_link;

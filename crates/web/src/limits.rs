@@ -36,12 +36,19 @@ pub const ANALYTICS_DAYS: i64 = 1_100;
 /// Events read from the log at once: bounds the memory of one reader, not what it gets.
 pub const EVENTS_PAGE: u32 = 200;
 
-/// After a look into the log a reader waits this long for each that there is, before it looks again: however many
-/// there are and however much happens, all of them together look about two thousand times a second, and no one of
-/// two hundred is more than a tenth of a second behind. Microseconds.
-pub const LOOK_SHARE_US: u64 = 500;
+/// After a look into the log, which is for all who follow it, so long for each follower of any log passes before the
+/// next one: however many there are and however much happens, about five thousand pieces a second are sent to all of
+/// them together, and no one of two hundred is much more than 40 ms behind. Microseconds.
+pub const LOOK_SHARE_US: u64 = 200;
 
-/// A reader looks into the log this often although nobody hinted at anything, so that a lost hint
+/// Events kept in memory of each log that is followed: some seconds of a busy conversation. Who is further behind reads
+/// the log.
+pub const TAIL_EVENTS: usize = 512;
+
+/// The same, in bytes as they are sent.
+pub const TAIL_BYTES: usize = 256 * 1024;
+
+/// A log that is followed is looked into this often although nobody hinted at anything, so that a lost hint
 /// delays an event and never hides it. Milliseconds.
 pub const POLL_MS: u64 = 5_000;
 

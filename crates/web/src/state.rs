@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::{auth::Throttle, limits};
+use crate::{auth::Throttle, limits, tail::Tails};
 
 /// How many model calls there are right now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,8 +41,8 @@ pub struct WebState {
     pub(crate) proxies: Arc<[IpNet]>,
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) hashing: Arc<Semaphore>,
-    /// How many follow a log right now.
-    pub(crate) followers: Arc<AtomicUsize>,
+    /// The ends of the logs that are followed right now.
+    pub(crate) tails: Tails,
 }
 
 impl fmt::Debug for WebState {
@@ -65,7 +65,7 @@ impl WebState {
             proxies: Arc::from([]),
             throttle: Arc::default(),
             hashing: Arc::new(Semaphore::new(limits::HASHES_AT_ONCE)),
-            followers: Arc::default(),
+            tails: Tails::default(),
         }
     }
 

@@ -1,13 +1,13 @@
 //! This program in a worker's place: connected with the worker's own token while the real one is stopped.
 
 use anyhow::{Context as _, Result};
-use futures::{SinkExt as _, StreamExt as _};
+use futures::{Sink, SinkExt as _, StreamExt as _};
 use holdpoint_model::wire::{Down, Fact, NumberedFact, Up, WIRE_VERSION, WorkerSpec};
 use holdpoint_tests::{
     Server,
     processes::{self, Part},
 };
-use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message, client::IntoClientRequest as _};
 
 pub(crate) type Socket =
     tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
@@ -46,7 +46,11 @@ pub(crate) async fn next_frame(socket: &mut Socket) -> Result<Down> {
     }
 }
 
-pub(crate) async fn tell(socket: &mut Socket, seq: u64, fact: Fact) -> Result<()> {
+pub(crate) async fn tell(
+    socket: &mut (impl Sink<Message, Error = WsError> + Unpin),
+    seq: u64,
+    fact: Fact,
+) -> Result<()> {
     let frame = Up::Facts { facts: vec![NumberedFact { seq, at: 0, fact }] };
     socket.send(Message::text(serde_json::to_string(&frame)?)).await?;
     Ok(())

@@ -18,9 +18,10 @@ use futures::future::BoxFuture;
 use holdpoint_model::{Execution, ExecutionId};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, SqliteConnection};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::cache::Cache;
+use crate::hints::Hints;
 use crate::{ApplyError, Hint, ReleaseError, StoreError, StoreOptions};
 
 pub(crate) use record::Record;
@@ -34,9 +35,6 @@ const QUEUE_REQUESTS: usize = 512;
 /// Requests in one commit. Enough that the fsync is shared by all who wait, few enough that the
 /// first of them does not wait long for the last.
 const MAX_BATCH_REQUESTS: usize = 128;
-
-/// Hints kept for a receiver that is slow; one that lags further reads again by `seq`.
-pub(crate) const HINTS_KEPT: usize = 4_096;
 
 /// The states that a batch has seen, by now committed.
 pub(crate) type Committed = Arc<HashMap<ExecutionId, Arc<Execution>>>;
@@ -168,7 +166,7 @@ pub(crate) struct WriterParts {
     pub(crate) connect: SqliteConnectOptions,
     pub(crate) cache: Arc<Cache>,
     pub(crate) options: StoreOptions,
-    pub(crate) hints: broadcast::Sender<Hint>,
+    pub(crate) hints: Arc<Hints>,
     /// Held as long as the writer lives: the proof that no other process writes.
     pub(crate) lock: std::fs::File,
 }
@@ -213,12 +211,7 @@ async fn write_until_closed(parts: WriterParts, mut requests: mpsc::Receiver<Mes
     }
 }
 
-async fn run_batch(
-    tx: &mut Tx,
-    mut batch: Vec<Box<dyn Job>>,
-    connect: &SqliteConnectOptions,
-    hints: &broadcast::Sender<Hint>,
-) {
+async fn run_batch(tx: &mut Tx, mut batch: Vec<Box<dyn Job>>, connect: &SqliteConnectOptions, hints: &Hints) {
     let outcome = match run_all(tx, &mut batch).await {
         Ok(()) => tx.commit().await,
         Err(error) => Err(error),
@@ -226,11 +219,7 @@ async fn run_batch(
     let committed = match outcome {
         Ok(batch) => {
             for execution in batch.changed {
-                drop(hints.send(Hint {
-                    execution: execution.id,
-                    seq: execution.seq,
-                    status: execution.status,
-                }));
+                hints.send(Hint { execution: execution.id, seq: execution.seq, status: execution.status });
             }
             Ok(Arc::new(batch.seen))
         }

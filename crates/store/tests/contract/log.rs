@@ -122,6 +122,25 @@ async fn a_hint_comes_after_what_it_hints_at() {
     assert_eq!(seen, last, "the last hint is the last event");
 }
 
+/// Whoever follows one log is woken by that one alone, also when others stopped following it before.
+#[tokio::test]
+async fn a_hint_of_one_log() {
+    let bench = Bench::new().await;
+    let (mine, other) = (start_warm(&bench.store, "mine").await, start_warm(&bench.store, "other").await);
+    drop((bench.store.hints_of(mine), bench.store.hints_of(other)));
+    let mut hints = bench.store.hints_of(mine);
+    let mut also = bench.store.hints_of(mine);
+    bench.store.apply(other, notice("other")).await.expect("notice");
+    assert!(!hints.has_changed().expect("open"));
+    bench.store.apply(mine, notice("mine")).await.expect("notice");
+    let last = known(&bench.store, mine).await.seq;
+    for hints in [&mut hints, &mut also] {
+        hints.changed().await.expect("a hint");
+        assert_eq!(*hints.borrow_and_update(), last);
+        assert!(bench.store.event(mine, last).await.expect("read").is_some());
+    }
+}
+
 /// The data of every kind of number and text comes back as it was told: digests depend on it.
 #[tokio::test]
 async fn what_was_told_comes_back_bit_by_bit() {

@@ -15,7 +15,10 @@ use holdpoint_store::Hint;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::broadcast::{
+    Receiver,
+    error::{RecvError, TryRecvError},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -137,17 +140,17 @@ impl Reader {
                 Err(RecvError::Closed) => return None,
             },
         }
-        let until = tokio::time::Instant::now() + Duration::from_millis(GATHER_MS);
-        while let Ok(hint) = tokio::time::timeout_at(until, self.hints.recv()).await {
-            match hint {
+        // Not woken by each: a thousand may come in that time.
+        tokio::time::sleep(Duration::from_millis(GATHER_MS)).await;
+        loop {
+            match self.hints.try_recv() {
                 Ok(hint) => {
                     changed.insert(hint.execution);
                 }
-                Err(RecvError::Lagged(_)) => return Some(self.missed()),
-                Err(RecvError::Closed) => break,
+                Err(TryRecvError::Lagged(_)) => return Some(self.missed()),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return Some(Gathered::Changed(changed)),
             }
         }
-        Some(Gathered::Changed(changed))
     }
 
     fn missed(&mut self) -> Gathered {

@@ -4,18 +4,18 @@ use std::{convert::Infallible, time::Duration};
 
 use axum::{
     Json,
+    body::Body,
     extract::State,
-    response::{
-        IntoResponse, Response,
-        sse::{self, KeepAlive, Sse},
-    },
+    response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use holdpoint_model::{Event, EventBody, ExecutionId, Incarnation, Seq, WorkerSeq};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     auth::{Act, Caller, execution_as, revoked},
@@ -26,6 +26,7 @@ use crate::{
     paging::cut,
     problem::Problem,
     state::WebState,
+    tail::Entry,
     time::At,
 };
 
@@ -107,9 +108,9 @@ pub(super) async fn events(
     let after = seen.unwrap_or(params.after);
     let feed = Feed::new(&state, id, after, params.deltas == 1);
     let over = revoked(state, caller, Some((id, standing)));
-    let stream = Sse::new(stream_of(feed).take_until(over))
-        .keep_alive(KeepAlive::new().interval(Duration::from_secs(limits::KEEP_ALIVE_S)));
-    Ok(Log(stream.into_response()))
+    let mut response = Response::new(Body::from_stream(pieces(feed).take_until(over)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    Ok(Log(response))
 }
 
 fn wants_json(headers: &HeaderMap) -> bool {
@@ -136,30 +137,37 @@ async fn page(state: &WebState, id: ExecutionId, params: &Params) -> Result<Resp
     Ok(Json(Page { items: events.iter().map(view).collect(), next }).into_response())
 }
 
-fn stream_of(feed: Feed) -> impl Stream<Item = Result<sse::Event, Infallible>> {
+/// The stream, in pieces of whole events: whoever was woken gets all that is new in one.
+fn pieces(feed: Feed) -> impl Stream<Item = Result<Bytes, Infallible>> {
     stream::unfold(Some(feed), |feed| async move {
         let mut feed = feed?;
-        match feed.next().await {
-            Ok(Fed::Events(events)) => Some((events.iter().map(frame).collect(), Some(feed))),
-            Ok(Fed::Delta(delta)) => {
-                Some((vec![sse::Event::default().event("delta").data(json!(delta).to_string())], Some(feed)))
-            }
-            Ok(Fed::Idle) => Some((Vec::new(), Some(feed))),
-            Ok(Fed::End) => Some((vec![sse::Event::default().event("end").data("{}")], None)),
-            Ok(Fed::Closing) => None,
-            Err(error) => {
-                // The client comes back with the last id it has.
-                tracing::warn!(%error, "failed to read events for a stream");
-                None
+        let alive_at = Instant::now() + Duration::from_secs(limits::KEEP_ALIVE_S);
+        loop {
+            let Ok(fed) = timeout_at(alive_at, feed.next()).await else {
+                return Some((Ok(Bytes::from_static(b":\n\n")), Some(feed)));
+            };
+            match fed {
+                Ok(Fed::Events(entries)) => return Some((Ok(Entry::frames(&entries)), Some(feed))),
+                Ok(Fed::Delta(delta)) => {
+                    return Some((
+                        Ok(format!("event: delta\ndata: {}\n\n", json!(delta)).into()),
+                        Some(feed),
+                    ));
+                }
+                Ok(Fed::Idle) => {}
+                Ok(Fed::End) => return Some((Ok(Bytes::from_static(b"event: end\ndata: {}\n\n")), None)),
+                Ok(Fed::Closing) => return None,
+                Err(error) => {
+                    // The client comes back with the last id it has.
+                    tracing::warn!(%error, "failed to read events for a stream");
+                    return None;
+                }
             }
         }
     })
-    .flat_map(|frames: Vec<sse::Event>| stream::iter(frames.into_iter().map(Ok)))
 }
 
-fn frame(event: &Event) -> sse::Event {
-    sse::Event::default()
-        .id(event.seq.to_string())
-        .event(event.body.kind())
-        .data(json!(view(event)).to_string())
+/// A fact as a server-sent event. JSON has no line ends of its own: one `data` line is enough.
+pub(crate) fn event_frame(event: &Event) -> Bytes {
+    format!("id: {}\nevent: {}\ndata: {}\n\n", event.seq, event.body.kind(), json!(view(event))).into()
 }

@@ -42,6 +42,7 @@ use axum::extract::DefaultBodyLimit;
 use http::StatusCode;
 
 pub(crate) use audit::audit_page;
+pub(crate) use events::event_frame;
 pub(crate) use exec::audit_exec;
 pub(crate) use executions::statuses;
 pub(crate) use files::{collected, encode, file_path, serve_file};

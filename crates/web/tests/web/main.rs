@@ -18,4 +18,5 @@ mod releases;
 mod retention;
 mod roles;
 mod sign_in;
+mod tail;
 mod timeline;

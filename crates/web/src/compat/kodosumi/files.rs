@@ -179,10 +179,10 @@ fn measured(stat: &Stat) -> (u64, f64) {
 pub(super) async fn sizes(
     state: &WebState,
     id: ExecutionId,
-    events: &[Event],
+    events: impl IntoIterator<Item = &Event>,
 ) -> BTreeMap<String, (u64, f64)> {
     let named: Vec<String> = events
-        .iter()
+        .into_iter()
         .filter_map(|event| match &event.body {
             EventBody::MessageQueued(message) => Some(message.files.clone()),
             _ => None,

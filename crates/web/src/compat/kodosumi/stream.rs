@@ -2,11 +2,11 @@
 //!
 //! Lines end in CR LF, and a payload of several lines is several `data:` lines.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{body::Body, extract::State, response::Response};
 use futures::{Stream, StreamExt as _, stream};
-use holdpoint_model::{Event, ExecutionId, UnixMs};
+use holdpoint_model::{ExecutionId, UnixMs};
 use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
@@ -24,6 +24,7 @@ use crate::{
     last_event_id,
     problem::Problem,
     state::WebState,
+    tail::Entry,
 };
 
 /// After so much silence these clients are told that the server is there. Milliseconds.
@@ -155,7 +156,7 @@ impl Follower {
             return self.send(frame(0, "alive", &stamped(self.state.now(), "service alive")));
         };
         match fed {
-            Ok(Fed::Events(events)) => self.tell(&events).await,
+            Ok(Fed::Events(entries)) => self.tell(&entries).await,
             Ok(Fed::Delta(_) | Fed::Idle) => Step::Wait,
             Ok(Fed::End) => Step::End,
             Ok(Fed::Closing) => Step::Break,
@@ -166,10 +167,11 @@ impl Follower {
         }
     }
 
-    async fn tell(&mut self, events: &[Event]) -> Step {
-        self.facts.sizes.extend(files::sizes(&self.state, self.id, events).await);
+    async fn tell(&mut self, entries: &[Arc<Entry>]) -> Step {
+        let events = || entries.iter().map(|entry| &entry.event);
+        self.facts.sizes.extend(files::sizes(&self.state, self.id, events()).await);
         let mut text = String::new();
-        for told in events.iter().flat_map(|event| self.teller.tell(event, &self.facts)) {
+        for told in events().flat_map(|event| self.teller.tell(event, &self.facts)) {
             if told.id > self.seen && self.of.takes(told.kind) {
                 text.push_str(&frame(told.id, told.kind, &stamped(told.at, &self.of.payload(&told))));
             }

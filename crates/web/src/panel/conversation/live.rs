@@ -96,11 +96,11 @@ impl Live {
                     return Some((Ok(event), Some(live)));
                 }
                 match live.feed.next().await {
-                    Ok(Fed::Events(events)) => {
+                    Ok(Fed::Events(entries)) => {
                         let mut parts = Vec::new();
-                        for event in &events {
-                            live.seq = event.seq;
-                            match live.timeline.apply(event) {
+                        for entry in &entries {
+                            live.seq = entry.event.seq;
+                            match live.timeline.apply(&entry.event) {
                                 Ok(touched) => parts.extend(touched),
                                 Err(error) => {
                                     tracing::error!(%error, "failed to fold a log");

@@ -148,6 +148,23 @@ impl Seed {
         self.store.append_facts(self.id, self.incarnation, facts).await.expect("fact");
     }
 
+    /// Many things said at once: one commit.
+    pub(crate) async fn texts(&mut self, texts: impl IntoIterator<Item = String>) {
+        let mut facts = Vec::new();
+        for text in texts {
+            self.worker_seq += 1;
+            self.blocks += 1;
+            let message_id = format!("msg_{}", self.blocks);
+            let fact = Fact::Assistant(AssistantBlock {
+                message_id,
+                block: Block::Text { text },
+                parent_tool_use_id: None,
+            });
+            facts.push(NumberedFact { seq: self.worker_seq, at: 0, fact });
+        }
+        self.store.append_facts(self.id, self.incarnation, facts).await.expect("facts");
+    }
+
     pub(crate) async fn block(&mut self, block: Block) {
         self.blocks += 1;
         let message_id = format!("msg_{}", self.blocks);
