@@ -9,7 +9,7 @@ use crate::{Rebuilt, StoreError, figures, load, search};
 
 /// The version of what the projections hold. Raise it with every change of the aggregate's shape or
 /// of a projection: a data file of another version is rebuilt when it is opened.
-pub(crate) const PROJECTIONS: i64 = 2;
+pub(crate) const PROJECTIONS: i64 = 3;
 
 /// Executions looked up at a time.
 const EXECUTIONS_PAGE: i64 = 500;
@@ -59,8 +59,12 @@ pub(crate) async fn run(tx: &mut Tx) -> Result<Rebuilt, StoreError> {
 }
 
 async fn rebuild_one(conn: &mut SqliteConnection, id: ExecutionId) -> Result<u64, StoreError> {
-    let Some((execution, record)) = fold_log(conn, id).await? else { return Ok(0) };
+    let Some((execution, mut record)) = fold_log(conn, id).await? else { return Ok(0) };
     record.write_projections(conn, &execution).await?;
+    if let Some(said) = record.take_found() {
+        let change = search::write(conn, &execution, &said).await?;
+        search::index(conn, change.into_iter().collect()).await?;
+    }
     write_execution(conn, &execution, None).await?;
     Ok(execution.seq)
 }

@@ -39,6 +39,7 @@ impl Execution {
             worker_seq: 0,
             holds: std::collections::BTreeMap::new(),
             messages: Vec::new(),
+            attached: 0,
             grants: Vec::new(),
             turn: None,
             has_started: false,
@@ -117,6 +118,7 @@ impl Execution {
             | EventBody::Notice { .. }
             | EventBody::CliFrame { .. } => {}
             EventBody::MessageQueued(message) => {
+                self.attached += message.files.len();
                 self.messages.push(Pending { message: message.clone(), sent_to: None });
             }
             EventBody::MessageIntent { message, incarnation } => {

@@ -199,7 +199,8 @@ async fn many_shares_are_searched_in_pages() {
     }
 }
 
-/// What is deleted is not found, and its words are in no page of the file.
+/// What is deleted is not found at once, and after a purge its words are in no page of the index, however many
+/// segments had them.
 #[tokio::test]
 async fn what_is_deleted_is_gone_from_the_index() {
     let mut bench = Bench::new().await;
@@ -210,8 +211,12 @@ async fn what_is_deleted_is_gone_from_the_index() {
     let deleting = Deleting { by: Actor::system("retention"), why: "a test".into(), files_bytes: 0 };
     bench.store.delete_execution(lease, deleting).await.expect("deleted");
     assert_eq!(asked(&bench.store, "please").await, [KEIYAKU, PUMP]);
+    bench.store.purge_search().await.expect("purged");
     assert!(!index_has(&bench, b"globex").await, "the index still has its words");
+    assert!(!index_has(&bench, b"capped").await, "the index still has what it came to");
     assert!(index_has(&bench, b"rattles").await);
+    assert_eq!(asked(&bench.store, "please").await, [KEIYAKU, PUMP]);
+    assert_eq!(bench.store.setting("search_to_purge").await.expect("setting"), None);
     assert_rebuild_is_live(&mut bench).await;
 }
 
