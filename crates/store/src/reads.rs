@@ -45,7 +45,9 @@ impl Store {
         }
         for some in missing.chunks(AT_ONCE) {
             let mut conn = self.shared.readers.acquire().await?;
-            found.extend(load::executions(&mut conn, some).await?.into_iter().map(|(id, it)| (id, Arc::new(it))));
+            found.extend(
+                load::executions(&mut conn, some).await?.into_iter().map(|(id, it)| (id, Arc::new(it))),
+            );
         }
         Ok(found)
     }
@@ -120,9 +122,7 @@ impl Store {
     pub async fn events_at(&self, places: &[(ExecutionId, Seq)]) -> Result<Vec<Event>, StoreError> {
         let mut found = Vec::with_capacity(places.len());
         for some in places.chunks(AT_ONCE) {
-            let mut query = QueryBuilder::<Sqlite>::new(
-                "WITH places (execution, seq) AS (",
-            );
+            let mut query = QueryBuilder::<Sqlite>::new("WITH places (execution, seq) AS (");
             query.push_values(some, |mut row, (id, seq)| {
                 row.push_bind(id.0).push_bind(signed(*seq));
             });

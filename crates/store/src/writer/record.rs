@@ -11,9 +11,9 @@ use holdpoint_model::{
 };
 use sqlx::SqliteConnection;
 
+use crate::StoreError;
 use crate::codec::{data_of, signed, to_json};
 use crate::figures::{Adding, Counted};
-use crate::StoreError;
 
 /// What one request changes: its events, and the rows beside the log that follow from them.
 #[derive(Debug, Default)]

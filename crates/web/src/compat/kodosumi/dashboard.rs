@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -21,9 +21,7 @@ use super::{
 use crate::{
     auth::{Act, Caller},
     body::{Path, Query},
-    collected, encode,
-    files::may_show,
-    limits,
+    collected, collected_of_all, encode, limits,
     problem::Problem,
     state::WebState,
 };
@@ -304,19 +302,10 @@ struct Told {
 async fn metadata(state: &WebState, rows: &[ExecutionRow]) -> Result<Vec<Told>, Problem> {
     let ids: Vec<ExecutionId> = rows.iter().take(MAX_TOLD).map(|row| row.id).collect();
     let executions = state.store().executions(&ids).await?;
-    let places: Vec<_> = executions.values().filter_map(|it| Some((it.id, it.files_seq?))).collect();
-    let mut collected = HashMap::new();
-    for event in state.store().events_at(&places).await? {
-        if let EventBody::FilesCollected { files, .. } = event.body
-            && let Some(execution) = executions.get(&event.execution)
-        {
-            let shown = files.iter().filter(|file| may_show(&execution.definition, &file.path));
-            collected.insert(event.execution, shown.count());
-        }
-    }
+    let collected = collected_of_all(state, &executions).await?;
     let told = |id: &ExecutionId| {
         let execution = Arc::clone(executions.get(id)?);
-        let told = view(state, &execution, collected.get(id).copied().unwrap_or_default());
+        let told = view(state, &execution, collected.get(id).map_or(0, |(files, _)| files.len()));
         Some(Told { execution, told })
     };
     Ok(ids.iter().filter_map(told).collect())

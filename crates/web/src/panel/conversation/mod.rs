@@ -15,6 +15,7 @@ use holdpoint_model::{Event, Execution, Seq, Standing};
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use self::stretch::{Shown, Stretch};
 use super::{
     PageError,
     layout::Page,
@@ -24,7 +25,6 @@ use super::{
     },
     timeline::Timeline,
 };
-use self::stretch::{Shown, Stretch};
 use crate::{
     auth::{Act, Caller, Visitor, execution_as},
     body::{Path, Query},

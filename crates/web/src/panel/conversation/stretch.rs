@@ -129,8 +129,7 @@ async fn how_it_stands(
     timeline: &mut Timeline,
 ) -> Result<(), Problem> {
     while after < until {
-        let events =
-            state.store().events_but(id, &ONLY_SHOWN, after, until, limits::EVENTS_PAGE).await?;
+        let events = state.store().events_but(id, &ONLY_SHOWN, after, until, limits::EVENTS_PAGE).await?;
         let Some(last) = events.last() else { break };
         after = last.seq;
         for event in &events {
