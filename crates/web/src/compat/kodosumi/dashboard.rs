@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::{Json, extract::State};
-use holdpoint_model::{Event, EventBody, Execution, ExecutionId, Status, UnixMs, event::ResultFile};
+use holdpoint_model::{Event, Execution, ExecutionId, Status, UnixMs, event::ResultFile};
 use holdpoint_store::{ExecutionRow, ListFilter};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
