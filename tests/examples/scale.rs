@@ -2,9 +2,13 @@
 //!
 //! The executions are written through the store, by the same commands and facts as those of workers and people, so
 //! that every projection is what it would be; then the real server is asked. A first argument makes fewer of them.
+//!
+//! What was filled stays beside this program, as `scale-N.db` and `scale-N.json`, and every run measures a copy of it:
+//! only the first, and the first after a step of the schema, has to write it all.
 
 use std::{
-    path::Path,
+    fs,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -15,15 +19,16 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, stream};
 use holdpoint_model::{
-    Actor, AgentDef, CallId, Channel, Command, DecisionRequest, ExecutionId, Incarnation, Role, Scopes,
-    SessionId,
+    Actor, AgentDef, CallId, Channel, Command, DecisionRequest, ExecutionId, HumanDuration, Incarnation,
+    Limits, Role, Scopes, SessionId,
     command::Gone,
     event::{AssistantBlock, Block, Created, ModelCall, Problem, ToolResult, TurnResult},
     pricing::Tokens,
     wire::{Fact, NumberedFact},
 };
-use holdpoint_store::{Deed, Entry, NewToken, Store, StoreOptions, User};
+use holdpoint_store::{Deed, Entry, NewToken, Store, StoreOptions, User, known_schema};
 use holdpoint_tests::{Server, Setup, processes};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -37,8 +42,15 @@ const AGENTS: usize = 10;
 const AUDITED: usize = 10_000;
 /// Executions written at once: what is asked of the writer meanwhile shares a commit.
 const AT_ONCE: usize = 256;
+/// Executions that the fill keeps at hand: all that are written at once.
+const CACHED: usize = 4 * AT_ONCE;
 /// Over how many days they are spread.
 const DAYS: i64 = 90;
+/// The longest time between two of them, in milliseconds: so that fewer than there should be are fewer days, and not
+/// so far from each other that a hold of one expires while others are begun.
+const LONGEST_STEP_MS: i64 = 5 * 60_000;
+/// How long holds wait: none expires while it is looked at.
+const HOLD_MS: u64 = 400 * 24 * 3_600_000;
 /// How often each address is asked for.
 const LOOKS: usize = 40;
 /// Words that texts are made of; as in a language, few of them make most of a text.
@@ -47,6 +59,7 @@ const WORDS: usize = 20_000;
 const COMMON: &str = "quarterly";
 const RARE: &str = "zephyrine";
 const ASKERS_TOKEN: &str = "a-token-of-a-bench-that-nobody-else-has";
+const ADMINS_TOKEN: &str = "another-token-of-a-bench-that-nobody-else-has";
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -56,26 +69,81 @@ async fn main() -> Result<()> {
     };
     let agents: String =
         (0..AGENTS).map(|n| format!("[agents.agent-{n}]\ntitle = \"Agent {n}\"\n")).collect();
+    let filled = filled(executions).await?;
     let mut server =
         Server::start(Setup::script("scenes:\n  - turns:\n      - - text: hello\n").toml(&agents)).await?;
     server.run(&["down"])?;
     server.kill().ok();
     let database = server.data.join("holdpoint.db");
-    let begun = Instant::now();
-    let (events, long) = fill(&database, executions).await?;
-    let took = begun.elapsed();
+    put(&filled.database, &database, &server.data).await?;
+    server.token = ADMINS_TOKEN.into();
     server.up().await?;
-    measure(&mut server, &long).await?;
+    measure(&mut server, executions, &filled.note.long).await?;
     let pid = server.pid().context("running")?;
+    let Note { events, seconds, .. } = filled.note;
     println!();
     println!("| beside it | figure |\n| --- | --- |");
-    let per_second = events as f64 / took.as_secs_f64();
     println!(
-        "| filled through the store: {executions} executions, {events} events | {:.0} s, {per_second:.0} events/s |",
-        took.as_secs_f64()
+        "| filled through the store: {executions} executions, {events} events | {seconds:.0} s, {:.0} events/s |",
+        events as f64 / seconds
     );
-    println!("| the data file | {:.0} MB |", std::fs::metadata(&database)?.len() as f64 / 1e6);
+    println!("| the data file | {:.0} MB |", fs::metadata(&database)?.len() as f64 / 1e6);
     println!("| memory (RSS) of the server after all that | {:.1} MB |", processes::rss_mib(pid)?);
+    Ok(())
+}
+
+/// A data file that was filled, and what to know of it.
+struct Filled {
+    database: PathBuf,
+    note: Note,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Note {
+    schema: i64,
+    events: u64,
+    seconds: f64,
+    /// The execution with a long log.
+    long: ExecutionId,
+}
+
+/// The data file beside this program: from an earlier run, or filled now.
+async fn filled(executions: usize) -> Result<Filled> {
+    let folder = std::env::current_exe()?.parent().context("a folder")?.to_owned();
+    let at = |ending: &str| folder.join(format!("scale-{executions}.{ending}"));
+    let (database, notes) = (at("db"), at("json"));
+    if let Ok(text) = fs::read_to_string(&notes)
+        && let Ok(note) = serde_json::from_str::<Note>(&text)
+        && note.schema == known_schema()
+        && database.exists()
+    {
+        return Ok(Filled { database, note });
+    }
+    fs::remove_file(&notes).ok();
+    for ending in ["db", "db-wal", "db-shm"] {
+        fs::remove_file(at(ending)).ok();
+    }
+    let begun = Instant::now();
+    let (events, long) = fill(&database, executions).await?;
+    let note = Note { schema: known_schema(), events, seconds: begun.elapsed().as_secs_f64(), long };
+    fs::write(&notes, serde_json::to_string(&note)?)?;
+    Ok(Filled { database, note })
+}
+
+/// Puts a copy in the place of a server's own data file.
+async fn put(filled: &Path, database: &Path, data: &Path) -> Result<()> {
+    for beside in ["-wal", "-shm"] {
+        let mut name = database.as_os_str().to_owned();
+        name.push(beside);
+        fs::remove_file(name).ok();
+    }
+    // Where the file system can, without copying anything.
+    let copied = std::process::Command::new("cp").arg("--reflink=auto").args([filled, database]).status()?;
+    ensure!(copied.success(), "could not copy {}", filled.display());
+    let store = Store::open(database, StoreOptions::default()).await?;
+    let data = data.canonicalize()?;
+    store.set_setting("data_path", data.to_str().context("a path that is text")?).await?;
+    store.close().await;
     Ok(())
 }
 
@@ -100,11 +168,14 @@ fn now_ms() -> i64 {
 
 /// Writes executions; how many events there are, and the id of the one with a long log.
 async fn fill(database: &Path, executions: usize) -> Result<(u64, ExecutionId)> {
-    let begin = now_ms() - DAYS * 24 * 3_600_000;
+    let step_ms = DAYS * 24 * 3_600_000 / i64::try_from(executions.max(1))?;
+    let step_ms = step_ms.min(LONGEST_STEP_MS);
+    let begin = now_ms() - step_ms * i64::try_from(executions)?;
     let clock = Clock { now: Arc::new(AtomicI64::new(begin)) };
     let ticking = clock.clone();
     let options = StoreOptions {
         clock: Arc::new(move || ticking.now.load(Ordering::Relaxed)),
+        cached_executions: CACHED,
         ..StoreOptions::default()
     };
     let store = Store::open(database, options).await?;
@@ -112,10 +183,13 @@ async fn fill(database: &Path, executions: usize) -> Result<(u64, ExecutionId)> 
     for n in 0..PEOPLE {
         people.push(store.create_user(&format!("person {n}"), Role::Asker, None).await?);
     }
-    let hash: [u8; 32] = Sha256::digest(ASKERS_TOKEN.as_bytes()).into();
-    let token =
-        NewToken { user: people[0].id, name: "bench".into(), hash, scopes: Scopes::all(), expires_at: None };
-    store.create_token(token, actor(&people[0]).into()).await?;
+    let admin = store.create_user("an admin", Role::Admin, None).await?;
+    for (user, token) in [(&people[0], ASKERS_TOKEN), (&admin, ADMINS_TOKEN)] {
+        let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        let token =
+            NewToken { user: user.id, name: "bench".into(), hash, scopes: Scopes::all(), expires_at: None };
+        store.create_token(token, actor(user).into()).await?;
+    }
     for n in 0..AUDITED {
         let entry = Entry::new(Deed::SignInFailed, format!("try {n}"));
         store.audit(actor(&people[n % PEOPLE]).into(), entry).await?;
@@ -125,7 +199,6 @@ async fn fill(database: &Path, executions: usize) -> Result<(u64, ExecutionId)> 
     let words = (0..WORDS)
         .map(|_| (0..fastrand::usize(1..5)).map(|_| syllables[fastrand::usize(..syllables.len())]).collect())
         .collect();
-    let step_ms = (now_ms() - begin) / i64::try_from(executions.max(1))?;
     let filling = Arc::new(Filling { store: store.clone(), clock, people, words, step_ms });
     let bar = indicatif::ProgressBar::new(executions as u64);
     let mut work = stream::iter(0..executions)
@@ -179,7 +252,12 @@ impl Filling {
         let prompt = format!("{COMMON} {rare} {}", self.text(40));
         let created = Created {
             agent: agent.clone(),
-            definition: AgentDef { title: agent, tags: vec!["bench".into()], ..AgentDef::builtin() },
+            definition: AgentDef {
+                title: agent,
+                tags: vec!["bench".into()],
+                limits: Limits { hold: Some(HumanDuration(HOLD_MS)), ..Limits::default() },
+                ..AgentDef::builtin()
+            },
             title: format!("{} {n}", self.text(6)),
             owner: owner.clone(),
             session: SessionId(Uuid::new_v4()),
@@ -294,8 +372,8 @@ fn problem(n: usize) -> Problem {
     }
 }
 
-async fn measure(server: &mut Server, long: &ExecutionId) -> Result<()> {
-    println!("| what, over 100 000 executions | at the server, by HTTP | aim |\n| --- | --- | --- |");
+async fn measure(server: &mut Server, executions: usize, long: &ExecutionId) -> Result<()> {
+    println!("| what, over {executions} executions | at the server, by HTTP | aim |\n| --- | --- | --- |");
     let day_ago = (now_ms() / 1000 - 86_400).to_string();
     let page = |path: &str| (format!("`{path}`"), path.to_owned());
     let pages = [
@@ -308,15 +386,27 @@ async fn measure(server: &mut Server, long: &ExecutionId) -> Result<()> {
         page("/executions?agent=agent-3&status=finished"),
         ("the hundredth page of it".into(), String::new()),
         (format!("a conversation of {EVENTS_OF_LONG} events"), format!("/executions/{long}")),
+        ("an earlier part of it".into(), format!("/executions/{long}?at=1000")),
         page("/analytics?days=1"),
         page("/analytics?days=90"),
         page("/analytics/people.csv?days=90"),
+        (format!("the log of {EVENTS_OF_LONG} events"), format!("/executions/{long}/events")),
+        ("few of its kinds".into(), format!("/executions/{long}/events?kind=hold_opened")),
+        ("a step of its replay".into(), format!("/executions/{long}/replay?at=4000")),
+        page("/inbox/waiting"),
+        page("/files"),
+        page("/operations"),
+        page("/account"),
         page("/people"),
         page("/people/audit"),
         page("/v1/executions?limit=200"),
         page("/v1/holds?status=open&limit=200"),
         page("/v1/holds?limit=200"),
         page("/v1/analytics?days=90"),
+        page("/v1/agents"),
+        page("/v1/workers"),
+        page("/v1/retention"),
+        page("/v1/deletions"),
         page("/v1/status"),
         page("/v1/users"),
         page("/v1/audit?limit=200"),
@@ -329,6 +419,8 @@ async fn measure(server: &mut Server, long: &ExecutionId) -> Result<()> {
         page("/api/dashboard/errors?hours=2160"),
         page("/api/dashboard/timeline?hours=2160"),
         page("/api/dashboard/agent-stats?hours=2160"),
+        page("/api/dashboard/agent-stats?hours=2160&agent_name=agent+3"),
+        page("/api/dashboard/agent-stats?hours=2160&search=nowhere"),
     ];
     for (what, path) in pages {
         let path = if path.is_empty() { hundredth(server).await? } else { path };
@@ -336,7 +428,9 @@ async fn measure(server: &mut Server, long: &ExecutionId) -> Result<()> {
     }
     searches(server, "").await?;
     server.token = ASKERS_TOKEN.into();
-    for path in ["/executions", "/inbox", "/analytics?days=90", "/timeline/changes?since=0"] {
+    for path in
+        ["/", "/executions", "/inbox", "/analytics?days=90", "/timeline/list", "/timeline/changes?since=0"]
+    {
         row(server, &format!("`{path}`, for who sees their own"), path, "< 50 ms").await?;
     }
     searches(server, ", for who sees their own").await

@@ -118,6 +118,8 @@ pub(crate) struct Inner {
     pub(crate) executing: Arc<tokio::sync::Semaphore>,
     /// Held by whoever deletes by rule.
     pub(crate) deleting: tokio::sync::Mutex<()>,
+    /// Something was deleted: its words are to go from the search index.
+    pub(crate) purging: tokio::sync::Notify,
     deltas: Mutex<HashMap<ExecutionId, broadcast::Sender<Delta>>>,
     pub(crate) uploads: uploads::Writing,
     pub(crate) started_at: UnixMs,
@@ -158,6 +160,7 @@ impl Control {
                 waiting_for_room: space::Waiting::default(),
                 executing: Arc::new(tokio::sync::Semaphore::new(inside::AT_ONCE)),
                 deleting: tokio::sync::Mutex::default(),
+                purging: tokio::sync::Notify::new(),
                 deltas: Mutex::default(),
                 uploads: uploads::Writing::default(),
                 started_at,

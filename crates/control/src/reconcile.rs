@@ -125,6 +125,7 @@ impl Control {
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         inner.sweep().await?;
         inner.tasks.spawn(Arc::clone(inner).delete_by_rule());
+        inner.tasks.spawn(Arc::clone(inner).purge_deleted());
         inner.tasks.spawn(Arc::clone(inner).sweep_checkpoints());
         loop {
             for id in inner.work.take() {

@@ -152,6 +152,29 @@ impl Inner {
         }
     }
 
+    /// Takes the words of what was deleted out of the search index's pages until the control plane ends: at the
+    /// start those of a pass that was cut short.
+    pub(crate) async fn purge_deleted(self: Arc<Self>) {
+        loop {
+            let purged = tokio::select! {
+                () = self.stopping.cancelled() => return,
+                purged = self.options.store.purge_search() => purged,
+            };
+            let again = match purged {
+                Ok(()) => EVERY,
+                Err(error) => {
+                    warn!(%error, "failed to take what was deleted out of the search index; trying again");
+                    WHEN_STEADY
+                }
+            };
+            tokio::select! {
+                () = self.stopping.cancelled() => return,
+                () = self.purging.notified() => {}
+                () = tokio::time::sleep(again) => {}
+            }
+        }
+    }
+
     async fn delete_one(&self, id: ExecutionId, by: &Actor, why: &str) -> Result<Deletion, DeleteError> {
         let files_bytes = self.files_bytes(id).await;
         let deleting = Deleting { by: by.clone(), why: why.to_owned(), files_bytes };
@@ -167,6 +190,7 @@ impl Inner {
             tokio::time::sleep(GOODBYE_PAUSE).await;
         };
         info!(execution = %id, why = %deletion.why, bytes = files_bytes, "deleted a conversation");
+        self.purging.notify_one();
         let _one_at_a_time = self.deleting.lock().await;
         self.delete_files_left(&mut Vec::new()).await?;
         Ok(deletion)
@@ -203,6 +227,9 @@ impl Inner {
                 Err(ApplyError::Refused(_) | ApplyError::UnknownExecution) => {}
                 Err(ApplyError::Store(error)) => return Err(error.into()),
             }
+        }
+        if !deleted.deletions.is_empty() {
+            self.purging.notify_one();
         }
         self.delete_files_left(&mut deleted.files_left).await?;
         Ok(deleted)

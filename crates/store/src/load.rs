@@ -1,7 +1,10 @@
 //! Reading one execution: its snapshot, and the events after it.
 
+use std::collections::HashSet;
+
 use holdpoint_model::{Event, Execution, ExecutionId, Seq};
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
+use uuid::Uuid;
 
 use crate::StoreError;
 use crate::codec::{event, from_json, signed};
@@ -39,6 +42,36 @@ pub(crate) async fn execution(
             }
         }
     }
+}
+
+/// Those of some executions that there are. Whose snapshot is at the end of its log comes by one statement, which is
+/// as good as all of them; the others one by one.
+pub(crate) async fn executions(
+    conn: &mut SqliteConnection,
+    ids: &[ExecutionId],
+) -> Result<Vec<(ExecutionId, Execution)>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT a.execution, a.state FROM aggregates a
+         WHERE a.seq = (SELECT max(e.seq) FROM events e WHERE e.execution = a.execution) AND a.execution IN (",
+    );
+    let mut list = query.separated(", ");
+    for id in ids {
+        list.push_bind(id.0);
+    }
+    query.push(")");
+    let rows = query.build().persistent(false).fetch_all(&mut *conn).await?;
+    let mut found = Vec::with_capacity(ids.len());
+    for row in &rows {
+        // One that this program cannot read is replayed below.
+        if let Ok(execution) = from_json::<Execution>("a snapshot", row.try_get(1)?) {
+            found.push((ExecutionId(row.try_get::<Uuid, _>(0)?), execution));
+        }
+    }
+    let known: HashSet<ExecutionId> = found.iter().map(|(id, _)| *id).collect();
+    for id in ids.iter().filter(|id| !known.contains(id)) {
+        found.extend(execution(conn, *id).await?.map(|execution| (*id, execution)));
+    }
+    Ok(found)
 }
 
 /// The next events after `after`, without a gap; empty at the end of the log.

@@ -1,5 +1,6 @@
 //! Reading: executions, events, lists.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use holdpoint_model::{Event, Execution, ExecutionId, Seq, UnixMs, UserId};
@@ -13,6 +14,9 @@ use crate::{
     Counts, Cursor, ExecutionRow, LinkUse, ListFilter, SecretHash, SideFact, Store, StoreError, load,
 };
 
+/// What is looked for in one statement: SQLite takes 32 766 parameters.
+const AT_ONCE: usize = 500;
+
 impl Store {
     /// An execution as it is committed now.
     pub async fn execution(&self, id: ExecutionId) -> Result<Option<Arc<Execution>>, StoreError> {
@@ -21,6 +25,31 @@ impl Store {
         }
         let mut conn = self.shared.readers.acquire().await?;
         Ok(load::execution(&mut conn, id).await?.map(Arc::new))
+    }
+
+    /// Executions as they are committed now, by id, with one look for all of them. Those that there are none of are
+    /// left out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn executions(
+        &self,
+        ids: &[ExecutionId],
+    ) -> Result<HashMap<ExecutionId, Arc<Execution>>, StoreError> {
+        let (mut found, mut missing) = (HashMap::with_capacity(ids.len()), Vec::new());
+        for id in ids {
+            match self.shared.cache.get(*id) {
+                Some(execution) => drop(found.insert(*id, execution)),
+                None => missing.push(*id),
+            }
+        }
+        for some in missing.chunks(AT_ONCE) {
+            let mut conn = self.shared.readers.acquire().await?;
+            found.extend(
+                load::executions(&mut conn, some).await?.into_iter().map(|(id, it)| (id, Arc::new(it))),
+            );
+        }
+        Ok(found)
     }
 
     /// Up to `limit` events after `after`, in order.
@@ -57,6 +86,57 @@ impl Store {
         .fetch_all(&self.shared.readers)
         .await?;
         rows.iter().map(event).collect()
+    }
+
+    /// Up to `limit` events of any other kinds after `after` and up to `until`, in order.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn events_but(
+        &self,
+        id: ExecutionId,
+        kinds: &[&str],
+        after: Seq,
+        until: Seq,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT execution, seq, at, incarnation, worker_seq, kind, data FROM events
+             WHERE execution = ?1 AND seq > ?2 AND seq <= ?3 AND kind NOT IN (SELECT value FROM json_each(?5))
+             ORDER BY seq LIMIT ?4",
+        )
+        .bind(id.0)
+        .bind(signed(after))
+        .bind(signed(until))
+        .bind(limit)
+        .bind(to_json(&kinds)?)
+        .fetch_all(&self.shared.readers)
+        .await?;
+        rows.iter().map(event).collect()
+    }
+
+    /// Single events of many executions, with one look for all of them; those that there are none of are left out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn events_at(&self, places: &[(ExecutionId, Seq)]) -> Result<Vec<Event>, StoreError> {
+        let mut found = Vec::with_capacity(places.len());
+        for some in places.chunks(AT_ONCE) {
+            let mut query = QueryBuilder::<Sqlite>::new("WITH places (execution, seq) AS (");
+            query.push_values(some, |mut row, (id, seq)| {
+                row.push_bind(id.0).push_bind(signed(*seq));
+            });
+            // `CROSS JOIN` keeps the places first: each is one look into the log's own index.
+            query.push(
+                ") SELECT e.execution, e.seq, e.at, e.incarnation, e.worker_seq, e.kind, e.data
+                 FROM places p CROSS JOIN events e ON e.execution = p.execution AND e.seq = p.seq",
+            );
+            let rows = query.build().persistent(false).fetch_all(&self.shared.readers).await?;
+            for row in &rows {
+                found.push(event(row)?);
+            }
+        }
+        Ok(found)
     }
 
     /// One event.

@@ -59,8 +59,12 @@ pub(crate) async fn run(tx: &mut Tx) -> Result<Rebuilt, StoreError> {
 }
 
 async fn rebuild_one(conn: &mut SqliteConnection, id: ExecutionId) -> Result<u64, StoreError> {
-    let Some((execution, record)) = fold_log(conn, id).await? else { return Ok(0) };
+    let Some((execution, mut record)) = fold_log(conn, id).await? else { return Ok(0) };
     record.write_projections(conn, &execution).await?;
+    if let Some(said) = record.take_found() {
+        let change = search::write(conn, &execution, &said).await?;
+        search::index(conn, change.into_iter().collect()).await?;
+    }
     write_execution(conn, &execution, None).await?;
     Ok(execution.seq)
 }

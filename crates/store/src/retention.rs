@@ -16,12 +16,17 @@ use crate::codec::{actor, signed, to_json, unsigned};
 use crate::writer::Tx;
 use crate::{ApplyError, Cursor, Store, StoreError, rebuild, search};
 
-/// Which executions may go at `?1`: those that ended longer ago than they are kept, and of which nothing
-/// runs any more. What was recorded at an execution's start comes before today's rules for its agent (`?2`,
-/// milliseconds by name) and for all (`?3`).
-const DELETABLE: &str = "FROM executions e LEFT JOIN json_each(?2) a ON a.key = e.agent
-     WHERE e.ended_at IS NOT NULL AND e.attention = 0
-       AND e.ended_at <= ?1 - coalesce(e.keep_ms, a.value, ?3)";
+/// Which executions may go at `?1`: those that ended longer ago than they are kept, and of which nothing runs any
+/// more. What was recorded at an execution's start comes before today's rules, so these are the one kind...
+const RECORDED: &str = "FROM executions e INDEXED BY executions_by_recorded_end
+     WHERE e.ended_at IS NOT NULL AND e.keep_ms IS NOT NULL AND e.ended_at + e.keep_ms <= ?1 AND e.attention = 0";
+
+/// ... and these are the other: today's rules are those for its agent (`?2`, milliseconds by name) and for all
+/// (`?3`). None of them lets go what ended after `?4`, so that is not looked at.
+const BY_RULE: &str =
+    "FROM executions e INDEXED BY executions_by_end LEFT JOIN json_each(?2) a ON a.key = e.agent
+     WHERE e.ended_at IS NOT NULL AND e.ended_at <= ?4 AND e.keep_ms IS NULL AND e.attention = 0
+       AND e.ended_at <= ?1 - coalesce(a.value, ?3)";
 
 /// The place in a list by time after which the next page begins. As text: `<milliseconds>.<id>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,15 +145,19 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<Deletable>, StoreError> {
         let after = after.unwrap_or(Place { at: UnixMs::MIN, id: ExecutionId(Uuid::nil()) });
+        let in_order = "AND (e.ended_at, e.id) > (?5, ?6) ORDER BY e.ended_at, e.id LIMIT ?7";
+        let columns = "SELECT e.id, e.agent, e.title, e.owner, e.ended_at, e.seq";
         let query = format!(
-            "SELECT e.id, e.agent, e.title, e.owner, e.ended_at, e.seq, coalesce(e.keep_ms, a.value, ?3),
-                CASE WHEN e.keep_ms IS NOT NULL THEN 0 WHEN a.value IS NOT NULL THEN 1 ELSE 2 END
-             {DELETABLE} AND (e.ended_at, e.id) > (?4, ?5) ORDER BY e.ended_at, e.id LIMIT ?6"
+            "SELECT * FROM ({columns}, e.keep_ms, 0 {RECORDED} {in_order})
+             UNION ALL
+             SELECT * FROM ({columns}, coalesce(a.value, ?3), iif(a.value IS NULL, 2, 1) {BY_RULE} {in_order})
+             ORDER BY ended_at, id LIMIT ?7"
         );
         let rows = sqlx::query(sqlx::AssertSqlSafe(query))
             .bind(now)
             .bind(agents_ms(rules)?)
             .bind(rules.otherwise.map(Keep::ms))
+            .bind(latest_end(rules, now))
             .bind(after.at)
             .bind(after.id.0)
             .bind(limit)
@@ -159,10 +168,12 @@ impl Store {
 
     /// How many executions have been kept for long enough at `now`.
     pub async fn count_deletable(&self, rules: &KeepRules, now: UnixMs) -> Result<u64, StoreError> {
-        let row = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT count(*) {DELETABLE}")))
+        let query = format!("SELECT (SELECT count(*) {RECORDED}) + (SELECT count(*) {BY_RULE})");
+        let row = sqlx::query(sqlx::AssertSqlSafe(query))
             .bind(now)
             .bind(agents_ms(rules)?)
             .bind(rules.otherwise.map(Keep::ms))
+            .bind(latest_end(rules, now))
             .fetch_one(&self.shared.readers)
             .await?;
         unsigned("a count", row.try_get(0)?)
@@ -239,6 +250,12 @@ fn agents_ms(rules: &KeepRules) -> Result<String, StoreError> {
     let ms: std::collections::BTreeMap<&str, UnixMs> =
         rules.agents.iter().map(|(name, keep)| (name.as_str(), keep.ms())).collect();
     to_json(&ms)
+}
+
+/// When what may go by today's rules has ended at the latest: long ago, where there are none.
+fn latest_end(rules: &KeepRules, now: UnixMs) -> UnixMs {
+    let shortest = rules.agents.values().copied().chain(rules.otherwise).map(Keep::ms).min();
+    shortest.map_or(UnixMs::MIN, |ms| now.saturating_sub(ms))
 }
 
 async fn delete(tx: &mut Tx, id: ExecutionId, deleting: Deleting) -> Result<Deletion, ApplyError> {

@@ -87,7 +87,7 @@ export function followConversation() {
   };
 
   const connect = () => {
-    source = new EventSource(`${main.dataset.live}?after=${seq}`);
+    source = new EventSource(`${main.dataset.live}&after=${seq}`);
     source.addEventListener("open", () => {
       connection("live");
       wait = FIRST_WAIT_MS;

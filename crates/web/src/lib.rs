@@ -36,8 +36,8 @@ use http::Method;
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 pub(crate) use api::{
-    audit_exec, audit_page, collected, dollars, encode, file_path, give_share, hold_page, serve_file,
-    statuses, take_share,
+    audit_exec, audit_page, collected, collected_of_all, dollars, encode, file_path, give_share, hold_page,
+    serve_file, statuses, take_share,
 };
 pub use auth::{OverTls, fresh_secret, hash_token, password_hash};
 pub(crate) use body::last_event_id;

@@ -62,8 +62,9 @@ pub const KEEP_ALIVE_S: u64 = 15;
 /// for that before it ends. Milliseconds.
 pub const END_GRACE_MS: u64 = 5_000;
 
-/// Parts of a conversation shown at first; earlier ones are one click away.
-pub const TIMELINE_PARTS: usize = 400;
+/// Events of a conversation on a page, the newest at first; earlier ones are one click away. Rendering the text of
+/// each takes some fifty microseconds.
+pub const CONVERSATION_EVENTS: u64 = 300;
 
 /// Parts of a conversation that a step of its replay shows: a step is looked at for a moment.
 pub const REPLAY_PARTS: usize = 40;

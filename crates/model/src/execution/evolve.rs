@@ -39,6 +39,7 @@ impl Execution {
             worker_seq: 0,
             holds: std::collections::BTreeMap::new(),
             messages: Vec::new(),
+            attached: 0,
             grants: Vec::new(),
             turn: None,
             has_started: false,
@@ -125,6 +126,7 @@ impl Execution {
                 self.is_moving = self.residency.has_worker();
             }
             EventBody::MessageQueued(message) => {
+                self.attached += message.files.len();
                 self.messages.push(Pending { message: message.clone(), sent_to: None });
             }
             EventBody::MessageIntent { message, incarnation } => {

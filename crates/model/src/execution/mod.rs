@@ -159,6 +159,9 @@ pub struct Execution {
     pub holds: BTreeMap<HoldId, Hold>,
     /// Messages that the session does not have yet, in order.
     pub messages: Vec<Pending>,
+    /// How many files came with messages, those that were delivered too.
+    #[serde(default)]
+    pub attached: usize,
     /// What people allowed for the whole conversation.
     pub grants: Vec<Grant>,
     /// The present turn, if one runs.

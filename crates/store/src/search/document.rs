@@ -6,6 +6,7 @@ use holdpoint_model::{Execution, ExecutionId, UserId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
+use super::purge;
 use crate::StoreError;
 
 /// How much of a text is looked through, in bytes: some five thousand words. The writer has to take them all in
@@ -38,7 +39,7 @@ pub(super) const OPEN: &str = "open";
 
 /// What is in the index, column by column.
 #[derive(Debug, PartialEq, Eq)]
-struct Document {
+pub(crate) struct Document {
     title: String,
     author: String,
     agent: String,
@@ -120,43 +121,71 @@ fn add(texts: &mut String, text: &str) {
     texts.push_str(&text[..text.floor_char_boundary(room)]);
 }
 
-/// Brings the document of an execution up to date.
+/// What the index has to be told about one execution.
+#[derive(Debug)]
+pub(crate) struct Change {
+    place: i64,
+    /// What it had been told; None for one that it does not know yet.
+    old: Option<Document>,
+    new: Document,
+}
+
+/// Brings the document of an execution up to date, but for the index over it: that is for [`index`] to do. None
+/// where there is nothing else to find than before.
 pub(crate) async fn write(
     conn: &mut SqliteConnection,
     execution: &Execution,
     said: &[String],
-) -> Result<(), StoreError> {
+) -> Result<Option<Change>, StoreError> {
     let Some((place, old)) = read(conn, execution.id).await? else {
         let place = free_place(conn, execution.created_at).await?;
-        let document = Document::of(execution, None, said);
+        let new = Document::of(execution, None, said);
         let sql =
             "INSERT INTO documents (place, execution, title, author, agent, tags, input, result, facets)
                    VALUES (?8, ?9, ?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        columns(sql, &document).bind(place).bind(execution.id.0).execute(&mut *conn).await?;
-        return index(conn, place, &document).await;
+        columns(sql, &new).bind(place).bind(execution.id.0).execute(conn).await?;
+        return Ok(Some(Change { place, old: None, new }));
     };
-    let document = Document::of(execution, Some(old.input.clone()), said);
-    if document == old {
-        return Ok(());
+    let new = Document::of(execution, Some(old.input.clone()), said);
+    if new == old {
+        return Ok(None);
     }
-    unindex(conn, place, &old).await?;
     let sql = "UPDATE documents SET title = ?1, author = ?2, agent = ?3, tags = ?4, input = ?5, result = ?6,
                    facets = ?7 WHERE place = ?8";
-    columns(sql, &document).bind(place).execute(&mut *conn).await?;
-    index(conn, place, &document).await
+    columns(sql, &new).bind(place).execute(conn).await?;
+    Ok(Some(Change { place, old: Some(old), new }))
 }
 
-/// Takes an execution out of the index.
+/// Brings the index up to date with what a commit changes: by place, because it begins another segment, which is to
+/// be merged with all others, whenever it is told of a row before the last one.
+pub(crate) async fn index(conn: &mut SqliteConnection, mut changes: Vec<Change>) -> Result<(), StoreError> {
+    changes.sort_unstable_by_key(|change| change.place);
+    for Change { place, old, new } in &changes {
+        if let Some(old) = old {
+            unindex(conn, *place, old).await?;
+        }
+        let sql = "INSERT INTO search (rowid, title, author, agent, tags, input, result, facets)
+                   VALUES (?8, ?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        columns(sql, new).bind(place).execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+/// Takes an execution out of the index: nobody finds it any more. Its words are in pages of the index until
+/// [`Store::purge_search`](crate::Store::purge_search) has run, which is noted.
 pub(crate) async fn delete(conn: &mut SqliteConnection, id: ExecutionId) -> Result<(), StoreError> {
     let Some((place, old)) = read(conn, id).await? else { return Ok(()) };
     unindex(conn, place, &old).await?;
-    sqlx::query("DELETE FROM documents WHERE place = ?1").bind(place).execute(conn).await?;
-    Ok(())
+    sqlx::query("DELETE FROM documents WHERE place = ?1").bind(place).execute(&mut *conn).await?;
+    purge::note(conn).await
 }
 
 /// Takes everything out of the index.
 pub(crate) async fn clear(conn: &mut SqliteConnection) -> Result<(), StoreError> {
     sqlx::query("INSERT INTO search (search) VALUES ('delete-all')").execute(&mut *conn).await?;
+    // What it was made with. It looks for every word of a row that changes from the oldest row on, so that the
+    // one writer takes the longer, the more there is; `purge` does the same once, for all that were deleted.
+    sqlx::query("INSERT INTO search (search, rank) VALUES ('secure-delete', 0)").execute(&mut *conn).await?;
     sqlx::query("DELETE FROM documents").execute(conn).await?;
     Ok(())
 }
@@ -180,13 +209,6 @@ async fn free_place(conn: &mut SqliteConnection, at: i64) -> Result<i64, StoreEr
         .fetch_one(conn)
         .await?;
     Ok(row.try_get::<Option<i64>, _>(0)?.map_or(first, |last| last + 1))
-}
-
-async fn index(conn: &mut SqliteConnection, place: i64, document: &Document) -> Result<(), StoreError> {
-    let sql = "INSERT INTO search (rowid, title, author, agent, tags, input, result, facets)
-               VALUES (?8, ?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    columns(sql, document).bind(place).execute(conn).await?;
-    Ok(())
 }
 
 /// The index has to be told what it had been told.

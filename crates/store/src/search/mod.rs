@@ -1,13 +1,14 @@
 //! Searching executions: a full-text index over what they are about (`docs/decisions/0020`).
 
 mod document;
+mod purge;
 mod query;
 
 use holdpoint_model::{Status, UserId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 
-pub(crate) use document::{clear, delete, write};
+pub(crate) use document::{clear, delete, index, write};
 pub(crate) use query::Query;
 
 use crate::reads::{EXECUTION_COLUMNS, execution_row};

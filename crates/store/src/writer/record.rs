@@ -11,9 +11,9 @@ use holdpoint_model::{
 };
 use sqlx::SqliteConnection;
 
+use crate::StoreError;
 use crate::codec::{data_of, signed, to_json};
 use crate::figures::{Adding, Counted};
-use crate::{StoreError, search};
 
 /// What one request changes: its events, and the rows beside the log that follow from them.
 #[derive(Debug, Default)]
@@ -138,7 +138,7 @@ impl Record {
         Ok(())
     }
 
-    /// Writes what the events change beside the log, but for the execution's own rows.
+    /// Writes what the events change beside the log, but for the execution's own rows and what it is found by.
     pub(crate) async fn write_projections(
         &self,
         conn: &mut SqliteConnection,
@@ -179,10 +179,12 @@ impl Record {
             .execute(&mut *conn)
             .await?;
         }
-        if self.found_by {
-            search::write(conn, execution, &self.said).await?;
-        }
         self.counted.write(conn, execution, Adding::Counted).await
+    }
+
+    /// What people wrote, if there is something else to find of the execution.
+    pub(crate) fn take_found(&mut self) -> Option<Vec<String>> {
+        std::mem::take(&mut self.found_by).then(|| std::mem::take(&mut self.said))
     }
 
     /// Makes what was counted of an execution what is left of it.

@@ -1,6 +1,6 @@
 //! One batch of requests in one transaction: what they read, change and write.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use holdpoint_model::event::{Created, EventBody};
@@ -14,7 +14,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use super::{record::Record, row::write_execution};
 use crate::cache::Cache;
 use crate::{ApplyError, StoreError, StoreOptions};
-use crate::{load, outbox};
+use crate::{load, outbox, search};
 
 /// The state of an execution inside a batch.
 enum Working {
@@ -67,6 +67,8 @@ pub(crate) struct Tx {
     /// What requests have looked at. Each finds it in the answer, also where a later request of the
     /// batch has taken it out of `working` and was undone.
     looked_at: HashSet<ExecutionId>,
+    /// Of which executions there is something else to find, by request, with what people wrote.
+    found: Vec<(usize, ExecutionId, Vec<String>)>,
     /// What requests of this batch have deleted: nobody finds it any more.
     deleted: HashMap<ExecutionId, Deleted>,
     /// Whether a transaction is open.
@@ -90,6 +92,7 @@ impl Tx {
             working: HashMap::new(),
             changed: HashMap::new(),
             looked_at: HashSet::new(),
+            found: Vec::new(),
             deleted: HashMap::new(),
             begun: false,
             saved: false,
@@ -265,7 +268,7 @@ impl Tx {
         &mut self,
         execution: Box<Execution>,
         before: Option<Status>,
-        record: Record,
+        mut record: Record,
     ) -> Result<Vec<Arc<Event>>, StoreError> {
         let ids = Arc::clone(&self.options.ids);
         let conn = self.writing().await?;
@@ -273,6 +276,7 @@ impl Tx {
         record.write_projections(conn, &execution).await?;
         outbox::note_opened(conn, &execution, &record.events, ids.as_ref()).await?;
         let first_changed_by = self.request;
+        self.found.extend(record.take_found().map(|said| (first_changed_by, execution.id, said)));
         let entry = self.changed.entry(execution.id).or_insert(Before { status: before, first_changed_by });
         if record.events.iter().any(|event| matches!(event.body, EventBody::ReleaseChanged { .. })) {
             // Another indexed column has changed: all of them are written.
@@ -317,6 +321,7 @@ impl Tx {
         }
         let request = self.request;
         self.changed.retain(|_, before| before.first_changed_by != request);
+        self.found.retain(|(by, ..)| *by != request);
         self.deleted.retain(|_, deleted| deleted.by != request);
         // What it changed in memory may be wrong now; what is needed again is read again.
         self.working.clear();
@@ -336,6 +341,7 @@ impl Tx {
     pub(super) async fn commit(&mut self) -> Result<CommittedBatch, StoreError> {
         let changed = self.changed.keys().filter(|id| !self.deleted.contains_key(id));
         let changed: Vec<ExecutionId> = changed.copied().collect();
+        self.write_found().await?;
         for &id in &changed {
             // Read again, if a later request that failed had changed it too.
             self.execution(id).await?;
@@ -374,6 +380,25 @@ impl Tx {
         Ok(CommittedBatch { seen, changed })
     }
 
+    /// Brings the search index up to date, once for all that the batch has changed.
+    async fn write_found(&mut self) -> Result<(), StoreError> {
+        let mut said = BTreeMap::<ExecutionId, Vec<String>>::new();
+        for (_, id, texts) in std::mem::take(&mut self.found) {
+            said.entry(id).or_default().extend(texts);
+        }
+        let mut changes = Vec::with_capacity(said.len());
+        for (id, said) in said {
+            // None for what the batch has deleted since.
+            if self.execution(id).await?.is_none() {
+                continue;
+            }
+            if let Some(execution) = self.working.get(&id).map(Working::state) {
+                changes.extend(search::write(&mut self.conn, execution, &said).await?);
+            }
+        }
+        search::index(&mut self.conn, changes).await
+    }
+
     /// Gives the batch up and makes the connection fit for the next one.
     pub(super) async fn recover(&mut self, reopen: &sqlx::sqlite::SqliteConnectOptions) {
         for id in self.changed.keys().chain(self.deleted.keys()) {
@@ -381,6 +406,7 @@ impl Tx {
         }
         self.changed.clear();
         self.deleted.clear();
+        self.found.clear();
         self.looked_at.clear();
         self.working.clear();
         self.saved = false;

@@ -307,3 +307,50 @@ async fn changes_since_a_time() {
         }
     }
 }
+
+/// Many by one look are what each is by itself, whether they are at hand, only on the disk, or not there at all.
+#[tokio::test]
+async fn many_executions_are_read_at_once() {
+    let mut bench = Bench::new().await;
+    let ids: Vec<ExecutionId> = population(&bench).await.iter().map(|row| row.id).collect();
+    bench.reopen().await;
+    bench.store.execution(ids[3]).await.expect("read").expect("an execution");
+    start_worker(&bench.store, ids[3]).await;
+    let asked: Vec<ExecutionId> = ids.iter().copied().chain([ExecutionId(fresh())]).collect();
+    let found = bench.store.executions(&asked).await.expect("read");
+    assert_eq!(found.len(), ids.len());
+    for id in &ids {
+        assert_eq!(found[id], known(&bench.store, *id).await);
+    }
+    let places: Vec<_> = ids.iter().map(|id| (*id, 2)).chain([(asked[24], 1), (ids[0], 999)]).collect();
+    let mut events = bench.store.events_at(&places).await.expect("read");
+    events.sort_by_key(|event| event.execution);
+    let mut expected = Vec::new();
+    for id in &ids {
+        expected.extend(bench.store.event(*id, 2).await.expect("read"));
+    }
+    expected.sort_by_key(|event| event.execution);
+    assert_eq!(events, expected);
+}
+
+/// Of a log all but some kinds, in pages.
+#[tokio::test]
+async fn kinds_are_left_out() {
+    let bench = Bench::new().await;
+    let id = start_warm(&bench.store, "x").await;
+    tell_next(&bench.store, id, vec![says("a"), says("b"), asks("c")]).await;
+    let all = log(&bench.store, id).await;
+    let last = all.last().expect("events").seq;
+    let wanted: Vec<_> =
+        all.iter().filter(|event| event.body.kind() != "assistant" && event.seq < last).cloned().collect();
+    let mut found = Vec::new();
+    loop {
+        let after = found.last().map_or(0, |event: &holdpoint_model::Event| event.seq);
+        let page = bench.store.events_but(id, &["assistant"], after, last - 1, 2).await.expect("read");
+        if page.is_empty() {
+            break;
+        }
+        found.extend(page);
+    }
+    assert_eq!(found, wanted);
+}

@@ -199,7 +199,8 @@ async fn many_shares_are_searched_in_pages() {
     }
 }
 
-/// What is deleted is not found, and its words are in no page of the file.
+/// What is deleted is not found at once, and after a purge its words are in no page of the index, however many
+/// segments had them.
 #[tokio::test]
 async fn what_is_deleted_is_gone_from_the_index() {
     let mut bench = Bench::new().await;
@@ -210,9 +211,67 @@ async fn what_is_deleted_is_gone_from_the_index() {
     let deleting = Deleting { by: Actor::system("retention"), why: "a test".into(), files_bytes: 0 };
     bench.store.delete_execution(lease, deleting).await.expect("deleted");
     assert_eq!(asked(&bench.store, "please").await, [KEIYAKU, PUMP]);
+    bench.store.purge_search().await.expect("purged");
     assert!(!index_has(&bench, b"globex").await, "the index still has its words");
+    assert!(!index_has(&bench, b"capped").await, "the index still has what it came to");
     assert!(index_has(&bench, b"rattles").await);
+    assert_eq!(asked(&bench.store, "please").await, [KEIYAKU, PUMP]);
+    assert_eq!(bench.store.setting("search_to_purge").await.expect("setting"), None);
     assert_rebuild_is_live(&mut bench).await;
+}
+
+/// Many at once, whose documents change in the same commits in any order, with one request among them that fails:
+/// the index is told what the documents say, and a purge while others write leaves it so.
+#[tokio::test]
+async fn the_index_is_what_the_documents_say() {
+    let bench = Bench::new().await;
+    let ids = at_once((0..60).map(|n| start(&bench.store, if n % 2 == 0 { "even" } else { "odd" }))).await;
+    bench.clock.advance(1);
+    let message = |text: &str| Command::Message {
+        text: text.into(),
+        files: vec![],
+        mode: SendMode::Queue,
+        by: person("grace"),
+    };
+    let store = &bench.store;
+    let writing = at_once(ids.iter().rev().enumerate().map(|(n, id)| async move {
+        // The last of these is refused: there is no such hold.
+        match n % 3 {
+            0 => drop(store.apply(*id, message("a word")).await.expect("message")),
+            1 => drop(store.apply(*id, Command::Cancel { by: person("ada") }).await.expect("cancel")),
+            _ => {
+                let hold = holdpoint_model::HoldId(fresh());
+                let refused = Command::Decide { hold, request: allow(), by: person("ada") };
+                store.apply(*id, refused).await.expect_err("no such hold");
+            }
+        }
+    }));
+    writing.await;
+    index_is_sound(&bench).await;
+    assert_eq!(asked(store, "status:can even").await.len(), 10);
+    let deleted: Vec<ExecutionId> = ids.iter().rev().skip(1).step_by(3).copied().take(7).collect();
+    for id in deleted {
+        let deleting = Deleting { by: Actor::system("retention"), why: "a test".into(), files_bytes: 0 };
+        store.delete_execution(id, deleting).await.expect("deleted");
+    }
+    let writing = at_once(ids.iter().step_by(3).map(|id| async move {
+        drop(store.apply(*id, message("another")).await);
+    }));
+    let (purged, _) = tokio::join!(store.purge_search(), writing);
+    purged.expect("purged");
+    store.purge_search().await.expect("nothing to purge");
+    index_is_sound(&bench).await;
+    assert_eq!(asked(store, "do").await.len(), 53);
+}
+
+async fn index_is_sound(bench: &Bench) {
+    let options = SqliteConnectOptions::new().filename(bench.path());
+    let mut conn = SqliteConnection::connect_with(&options).await.expect("connect");
+    // With 1 it is held against the documents, too.
+    sqlx::query("INSERT INTO search (search, rank) VALUES ('integrity-check', 1)")
+        .execute(&mut conn)
+        .await
+        .expect("the index is sound");
 }
 
 async fn index_has(bench: &Bench, word: &[u8]) -> bool {

@@ -1,12 +1,14 @@
 //! `GET /v1/executions/{id}/files` and `/files/{path}`: what a session made.
 
+use std::{collections::HashMap, sync::Arc};
+
 use axum::{
     Json,
     body::Body,
     extract::State,
     response::{IntoResponse, Response},
 };
-use holdpoint_model::{Digest, EventBody, Execution, event::ResultFile};
+use holdpoint_model::{Digest, EventBody, Execution, ExecutionId, event::ResultFile};
 use http::{HeaderValue, StatusCode, header};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -101,6 +103,24 @@ pub(crate) async fn collected(
         }
         _ => Ok((Vec::new(), 0)),
     }
+}
+
+/// The same of many executions, with one look for all of them; those without files are left out.
+pub(crate) async fn collected_of_all(
+    state: &WebState,
+    executions: &HashMap<ExecutionId, Arc<Execution>>,
+) -> Result<HashMap<ExecutionId, (Vec<ResultFile>, u64)>, Problem> {
+    let places: Vec<_> = executions.values().filter_map(|it| Some((it.id, it.files_seq?))).collect();
+    let mut found = HashMap::with_capacity(places.len());
+    for event in state.store().events_at(&places).await? {
+        if let EventBody::FilesCollected { mut files, omitted } = event.body
+            && let Some(execution) = executions.get(&event.execution)
+        {
+            files.retain(|file| may_show(&execution.definition, &file.path));
+            found.insert(event.execution, (files, omitted));
+        }
+    }
+    Ok(found)
 }
 
 /// Where a file is downloaded, as a path of this server.

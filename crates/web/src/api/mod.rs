@@ -45,7 +45,7 @@ pub(crate) use audit::audit_page;
 pub(crate) use events::event_frame;
 pub(crate) use exec::audit_exec;
 pub(crate) use executions::statuses;
-pub(crate) use files::{collected, encode, file_path, serve_file};
+pub(crate) use files::{collected, collected_of_all, encode, file_path, serve_file};
 pub(crate) use holds::hold_page;
 pub(crate) use shares::{give_share, take_share};
 pub(crate) use views::dollars;

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     auth::{Caller, Visitor},
     body::{Path, Query},
-    collected, file_path, limits, paging,
+    collected_of_all, file_path, limits, paging,
     problem::Problem,
     state::WebState,
 };
@@ -57,9 +57,12 @@ pub(super) async fn page(
     let next = paging::cut(&mut rows, limits::DEFAULT_PAGE, ExecutionRow::cursor);
     let wanted = params.q.trim().to_lowercase();
     let mut found = Vec::new();
-    for row in &rows {
-        let Some(execution) = state.store().execution(row.id).await? else { continue };
-        let (mut files, omitted) = collected(&state, &execution).await?;
+    let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+    let mut executions = state.store().executions(&ids).await?;
+    let mut collected = collected_of_all(&state, &executions).await?;
+    for id in &ids {
+        let Some(execution) = executions.remove(id) else { continue };
+        let (mut files, omitted) = collected.remove(id).unwrap_or_default();
         files.retain(|file| file.path.to_lowercase().contains(&wanted));
         if !files.is_empty() {
             found.push(Found { execution, files, omitted });

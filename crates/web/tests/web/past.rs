@@ -119,6 +119,14 @@ async fn every_part_has_a_link_that_stays_good() {
     let page = world.page(&format!("{place}?at={seq}"), &cookie).await.expect(200);
     assert!(page.text().contains(&format!("id=\"e-{seq}\"")) && page.text().contains("number 3 ends"));
     assert!(!page.text().contains("number 2 ends"), "no more than is asked for");
+    // It goes on from there to where it is now, and back.
+    assert!(!page.text().contains("number 449 ends") && !page.text().contains("data-live"));
+    assert!(!page.text().contains("id=\"composer\""), "what goes on is answered where it is now");
+    let later = seq + holdpoint_web::limits::CONVERSATION_EVENTS;
+    assert!(page.text().contains(&format!("href=\"{place}?at={later}\"")));
+    let newest = world.page(&format!("{place}?at={later}"), &cookie).await.expect(200);
+    assert!(newest.text().contains("number 449 ends") && newest.text().contains("data-live"));
+    assert!(newest.text().contains("id=\"composer\"") && !newest.text().contains("number 3 ends"));
     // An event without a part of its own: what was there then.
     world.page(&format!("{place}?at=3"), &cookie).await.expect(200);
     world.page(&format!("{place}?at=99999999"), &cookie).await.expect(200);

@@ -1,9 +1,13 @@
 //! `/api/dashboard/…`: executions of the last hours in numbers. Everybody counts what they may see.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use axum::{Json, extract::State};
-use holdpoint_model::{Event, EventBody, Execution, ExecutionId, Status, UnixMs, event::ResultFile};
+use holdpoint_model::{Event, Execution, ExecutionId, Status, UnixMs, event::ResultFile};
 use holdpoint_store::{ExecutionRow, ListFilter};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -17,7 +21,7 @@ use super::{
 use crate::{
     auth::{Act, Caller},
     body::{Path, Query},
-    collected, encode, limits,
+    collected, collected_of_all, encode, limits,
     problem::Problem,
     state::WebState,
 };
@@ -27,6 +31,15 @@ const DEFAULT_HOURS: u32 = 24;
 
 /// Executions counted at most; of the newest.
 const MAX_COUNTED: usize = 2_000;
+
+/// Executions looked at for them at most, where a title is searched or nobody is called that.
+const MAX_LOOKED_AT: usize = 4_000;
+
+const STATUSES: [Status; 6] =
+    [Status::Starting, Status::Running, Status::Awaiting, Status::Finished, Status::Error, Status::Cancelled];
+
+/// Executions read at once to count them: lines of a list, which are small.
+const PAGE: u32 = 1_000;
 
 /// Executions told one by one at most.
 const MAX_TOLD: usize = 100;
@@ -67,20 +80,62 @@ impl Params {
 
     /// The executions of those hours, newest first.
     async fn rows(&self, state: &WebState, caller: &Caller) -> Result<Vec<ExecutionRow>, Problem> {
+        let mut rows = Vec::new();
+        let filters = self.filters(state, caller);
+        for filter in &filters {
+            self.add(&mut rows, state, filter).await?;
+        }
+        if filters.len() > 1 {
+            rows.sort_unstable_by_key(|row| Reverse((row.created_at, row.id)));
+            rows.dedup_by_key(|row| row.id);
+        }
+        rows.truncate(MAX_COUNTED);
+        Ok(rows)
+    }
+
+    /// As much of it as an index can find.
+    fn filters(&self, state: &WebState, caller: &Caller) -> Vec<ListFilter> {
+        let is_meant = |status: &Status| self.status.as_deref() == Some(run::status(*status));
+        let filter = ListFilter {
+            only_for: caller.sees_only(),
+            owner: self.user.as_deref().and_then(|user| user.parse().ok()),
+            statuses: STATUSES.into_iter().filter(is_meant).collect(),
+            ..ListFilter::default()
+        };
+        let Some(wanted) = &self.agent_name else { return vec![filter] };
+        let lower = wanted.to_lowercase();
+        let known = state.control.agents();
+        let agents = known.iter();
+        let mut names: BTreeSet<&str> = agents
+            .filter(|(name, agent)| run::summary(name, agent).to_lowercase().contains(&lower))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        names.insert(wanted);
+        names.into_iter().map(|name| ListFilter { agent: Some(name.to_owned()), ..filter.clone() }).collect()
+    }
+
+    async fn add(
+        &self,
+        rows: &mut Vec<ExecutionRow>,
+        state: &WebState,
+        filter: &ListFilter,
+    ) -> Result<(), Problem> {
         let since = state.now() - UnixMs::from(self.hours()) * 3_600_000;
-        let filter = ListFilter { only_for: caller.sees_only(), ..ListFilter::default() };
-        let (mut rows, mut before) = (Vec::new(), None);
-        while rows.len() < MAX_COUNTED {
-            let page = state.store().list(&filter, before, limits::MAX_PAGE).await?;
+        let (mut counted, mut looked_at, mut before) = (0, 0, None);
+        while counted < MAX_COUNTED && looked_at < MAX_LOOKED_AT {
+            let page = state.store().list(filter, before, PAGE).await?;
             let Some(last) = page.last() else { break };
             before = Some(last.cursor());
-            let is_last = page.len() < limits::MAX_PAGE as usize || last.created_at < since;
+            looked_at += page.len();
+            let is_last = page.len() < PAGE as usize || last.created_at < since;
+            let had = rows.len();
             rows.extend(page.into_iter().filter(|row| row.created_at >= since && self.takes(state, row)));
+            counted += rows.len() - had;
             if is_last {
                 break;
             }
         }
-        Ok(rows)
+        Ok(())
     }
 }
 
@@ -91,12 +146,12 @@ pub(super) async fn running(
     Query(params): Query<Params>,
 ) -> Result<Json<Value>, Problem> {
     let rows = params.rows(&state, &caller).await?;
-    let mut agents = Vec::new();
-    for row in rows.iter().take(MAX_TOLD) {
-        let Some(mut told) = metadata(&state, row.id).await? else { continue };
-        told.insert("user_name".into(), json!(row.owner.name));
-        agents.push(told);
+    let mut agents = metadata(&state, &rows).await?;
+    for agent in &mut agents {
+        let name = agent.execution.owner.name.clone();
+        agent.told.insert("user_name".into(), json!(name));
     }
+    let agents: Vec<_> = agents.into_iter().map(|agent| agent.told).collect();
     let filters = json!({
         "hours": params.hours(),
         "agent_name": params.agent_name,
@@ -115,10 +170,7 @@ pub(super) async fn errors(
 ) -> Result<Json<Value>, Problem> {
     let mut rows = params.rows(&state, &caller).await?;
     rows.retain(|row| matches!(row.status, Status::Error | Status::Cancelled));
-    let mut errors = Vec::new();
-    for row in rows.iter().take(MAX_TOLD) {
-        errors.extend(metadata(&state, row.id).await?);
-    }
+    let errors: Vec<_> = metadata(&state, &rows).await?.into_iter().map(|error| error.told).collect();
     Ok(Json(json!({ "total": rows.len(), "errors": errors })))
 }
 
@@ -129,10 +181,7 @@ pub(super) async fn timeline(
     Query(params): Query<Params>,
 ) -> Result<Json<Value>, Problem> {
     let rows = params.rows(&state, &caller).await?;
-    let mut executions = Vec::new();
-    for row in rows.iter().take(MAX_TOLD) {
-        executions.extend(metadata(&state, row.id).await?);
-    }
+    let executions: Vec<_> = metadata(&state, &rows).await?.into_iter().map(|one| one.told).collect();
     Ok(Json(json!({ "total": rows.len(), "executions": executions })))
 }
 
@@ -183,7 +232,7 @@ pub(super) async fn details(
 ) -> Result<Json<Value>, Problem> {
     let execution = run::find(&state, &caller, &fid, Act::See).await?;
     let events = told(&state, &execution).await?;
-    let metadata = metadata(&state, execution.id).await?;
+    let metadata = view(&state, &execution, collected(&state, &execution).await?.0.len());
     Ok(Json(json!({ "metadata": metadata, "total_events": events.len(), "events": events })))
 }
 
@@ -244,37 +293,46 @@ async fn both(
     Ok((attached, collected(state, execution).await?.0))
 }
 
-/// One execution; None if it is gone by now.
-async fn metadata(state: &WebState, id: ExecutionId) -> Result<Option<Map<String, Value>>, Problem> {
-    let Some(execution) = state.store().execution(id).await? else { return Ok(None) };
+/// An execution, and what is told of it.
+struct Told {
+    execution: Arc<Execution>,
+    told: Map<String, Value>,
+}
+
+/// The first of these, without those that are gone by now. From the log alone: a list is no time to look into
+/// workspaces.
+async fn metadata(state: &WebState, rows: &[ExecutionRow]) -> Result<Vec<Told>, Problem> {
+    let ids: Vec<ExecutionId> = rows.iter().take(MAX_TOLD).map(|row| row.id).collect();
+    let executions = state.store().executions(&ids).await?;
+    let collected = collected_of_all(state, &executions).await?;
+    let told = |id: &ExecutionId| {
+        let execution = Arc::clone(executions.get(id)?);
+        let told = view(state, &execution, collected.get(id).map_or(0, |(files, _)| files.len()));
+        Some(Told { execution, told })
+    };
+    Ok(ids.iter().filter_map(told).collect())
+}
+
+fn view(state: &WebState, execution: &Execution, downloads: usize) -> Map<String, Value> {
     let end = execution.ended_at.unwrap_or(execution.updated_at);
-    let failure = run::failure(&execution);
+    let failure = run::failure(execution);
     let failed_at = failure.as_ref().map(|_| run::seconds(end));
-    let (uploads, downloads) = counts(state, &execution).await?;
     let view = json!({
-        "fid": id,
+        "fid": execution.id,
         "user_id": run::username(&execution.owner),
         "agent_name": run::summary(&execution.agent, &execution.definition),
         "status": run::status(execution.status),
-        "meta": run::meta(state, &execution),
+        "meta": run::meta(state, execution),
         "error": failure,
         "error_timestamp": failed_at,
         "start_time": run::seconds(execution.created_at),
         "end_time": run::seconds(end),
         "runtime": run::seconds(end - execution.created_at),
-        "upload_count": uploads,
+        "upload_count": execution.attached,
         "download_count": downloads,
     });
-    Ok(view.as_object().cloned())
-}
-
-/// From the log alone: a list is no time to look into workspaces.
-async fn counts(state: &WebState, execution: &Execution) -> Result<(usize, usize), Problem> {
-    let messages =
-        state.store().events_of_kind(execution.id, &["message_queued"], 0, limits::EVENTS_PAGE).await?;
-    let uploads = messages.iter().map(|event| match &event.body {
-        EventBody::MessageQueued(message) => message.files.len(),
-        _ => 0,
-    });
-    Ok((uploads.sum(), collected(state, execution).await?.0.len()))
+    match view {
+        Value::Object(view) => view,
+        _ => Map::new(),
+    }
 }

@@ -115,20 +115,22 @@ async fn found(
 }
 
 async fn views(state: &WebState, rows: &[ExecutionRow]) -> Result<Vec<Value>, Problem> {
+    let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+    let executions = state.store().executions(&ids).await?;
     let mut items = Vec::with_capacity(rows.len());
     for row in rows {
         // One that went in between is not told any more.
-        let Some(execution) = state.store().execution(row.id).await? else { continue };
+        let Some(execution) = executions.get(&row.id) else { continue };
         items.push(json!({
             "fid": row.id,
             "tags": execution.definition.tags,
             "summary": run::summary(&execution.agent, &execution.definition),
-            "inputs": run::inputs(&execution),
+            "inputs": run::inputs(execution),
             "status": run::status_without_locks(row.status),
             "startup": run::iso(row.created_at),
             "finish": run::iso(row.ended_at.unwrap_or(row.updated_at)),
             "runtime": run::runtime(row),
-            "locks": run::locks(&execution),
+            "locks": run::locks(execution),
         }));
     }
     Ok(items)

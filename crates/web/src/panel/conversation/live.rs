@@ -1,4 +1,4 @@
-//! `GET /executions/{id}/live?after=SEQ`: the conversation as it goes on, as rendered fragments.
+//! `GET /executions/{id}/live?after=SEQ&from=SEQ`: the conversation as it goes on, as rendered fragments.
 //!
 //! Events: `patch` (`id` = seq; `{"html", "status", "news"?}`), `delta` (what the model is writing),
 //! `end`. The fragments come from the very components that the page is made of.
@@ -19,7 +19,7 @@ use maud::html;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{fold, view_of};
+use super::{stretch::fold_from, view_of};
 use crate::{
     auth::{Act, Caller, execution_as, revoked},
     body::{Path, Query},
@@ -37,6 +37,9 @@ use crate::{
 pub(crate) struct Params {
     #[serde(default)]
     after: Seq,
+    /// From where on the page knows everything.
+    #[serde(default)]
+    from: Seq,
 }
 
 /// One open page.
@@ -65,7 +68,7 @@ pub(crate) async fn live(
     let (execution, standing) = execution_as(&state, &caller, &id, Act::See).await?;
     let after = crate::last_event_id(&headers).unwrap_or(params.after).min(execution.seq);
     let feed = Feed::new(&state, execution.id, after, true);
-    let mut timeline = fold(&state, execution.id, after).await?;
+    let mut timeline = fold_from(&state, execution.id, params.from.min(after), after).await?;
     timeline.forget_settled();
     timeline.take_news();
     let over = revoked(state.clone(), caller.clone(), Some((execution.id, standing)));

@@ -8,12 +8,14 @@ mod live;
 mod replay;
 mod session;
 mod share;
+mod stretch;
 
 use axum::{extract::State, response::Response};
 use holdpoint_model::{Event, Execution, Seq, Standing};
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use self::stretch::{Shown, Stretch};
 use super::{
     PageError,
     layout::Page,
@@ -71,18 +73,19 @@ fn view_of<'a>(
 /// The log up to `until` (or all there is) as a timeline.
 async fn fold(state: &WebState, id: holdpoint_model::ExecutionId, until: Seq) -> Result<Timeline, Problem> {
     let mut timeline = Timeline::default();
-    each_event(state, id, until, |event| timeline.apply(event).map(drop)).await?;
+    each_event(state, id, 0, until, |event| timeline.apply(event).map(drop)).await?;
     Ok(timeline)
 }
 
-/// The log up to `until` (or all there is), event by event; an error of the log's own, where one fits nowhere.
+/// The log after `after` up to `until` (or all there is), event by event; an error of the log's own, where one fits
+/// nowhere.
 async fn each_event(
     state: &WebState,
     id: holdpoint_model::ExecutionId,
+    mut after: Seq,
     until: Seq,
     mut each: impl FnMut(&Event) -> Result<(), String>,
 ) -> Result<(), Problem> {
-    let mut after = 0;
     while after < until {
         let events = state.store().events(id, after, limits::EVENTS_PAGE).await?;
         let Some(last) = events.last() else { break };
@@ -101,40 +104,42 @@ pub(super) async fn page(
     Query(params): Query<Params>,
 ) -> Result<Response, PageError> {
     let (known, standing) = execution_as(&state, &caller, &id, Act::See).await?;
-    let timeline = fold(&state, known.id, known.seq).await?;
-    let execution = timeline.execution().unwrap_or(&known);
+    let stretch = Stretch::of(known.seq, params.at, params.all == 1);
+    let shown = stretch.fold(&state, known.id).await?;
     let back = format!("/executions/{}", known.id);
-    let view = view_of(&state, &caller, standing, execution, &back);
-    let last_parts = timeline.len().saturating_sub(limits::TIMELINE_PARTS);
-    let first = match params.at {
-        _ if params.all == 1 => 0,
-        Some(at) => last_parts.min(timeline.item_at(at)),
-        None => last_parts,
+    let view = view_of(&state, &caller, standing, &known, &back);
+    // What stands in an earlier part may have gone on since: it is answered where it is now.
+    let view = if stretch.is_newest() {
+        view
+    } else {
+        View { may_decide: false, may_steer: false, past: true, ..view }
     };
     let open = super::inbox::count_for(&state, &caller).await?;
-    let queued = state.control.queued(execution);
+    let queued = state.control.queued(&known);
     let sight = if caller.is_operator() { Some(session::look(&state, known.id).await) } else { None };
     let may_share = caller.may(Act::Share, standing);
-    let body = document(&timeline, execution, &view, first, queued.as_deref(), sight.as_ref(), may_share);
+    let body = document(&shown, &known, &view, &stretch, queued.as_deref(), sight.as_ref(), may_share);
     let page =
         Page { title: &known.title, name: "conversation", caller: Some(&caller), open_holds: Some(open) };
     Ok(page.show(&body))
 }
 
 fn document(
-    timeline: &Timeline,
+    shown: &Shown,
     execution: &Execution,
     view: &View<'_>,
-    first: usize,
+    stretch: &Stretch,
     queued: Option<&str>,
     sight: Option<&Sight>,
     may_share: bool,
 ) -> Markup {
-    let live = format!("/executions/{}/live", execution.id);
+    let timeline = &shown.timeline;
+    let live = format!("/executions/{}/live?from={}", execution.id, stretch.from());
+    let live = Some(live).filter(|_| stretch.is_newest());
     let (files, omitted) = timeline.files();
     html! {
         main #main .conversation data-execution=(execution.id) data-status=(execution.status.as_str())
-            data-live=(live) data-seq=(execution.seq) data-connection="off"
+            data-live=[live] data-seq=(execution.seq) data-connection="off"
         {
             header.conversation-head {
                 p.eyebrow {
@@ -157,14 +162,16 @@ fn document(
             }
             div.main-column {
                 p #connection .banner role="status" hidden { "Reconnecting…" }
-                @if first > 0 {
-                    p { a.button href={ "/executions/" (execution.id) "?all=1" } { "Show the " (first) " earlier parts" } }
+                (stretch.earlier(execution))
+                section #rounds aria-label="The conversation" { (timeline.rounds(shown.first, shown.end, view)) }
+                @if stretch.is_newest() {
+                    div #live aria-hidden="true" hidden {}
+                    (facts::activity(timeline, execution))
+                    (facts::outcome(timeline, execution, view))
+                    (composer::composer(execution, view))
+                } @else {
+                    (stretch.later(execution))
                 }
-                section #rounds aria-label="The conversation" { (timeline.rounds(first, view)) }
-                div #live aria-hidden="true" hidden {}
-                (facts::activity(timeline, execution))
-                (facts::outcome(timeline, execution, view))
-                (composer::composer(execution, view))
             }
         }
     }

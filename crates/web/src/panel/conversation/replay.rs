@@ -48,7 +48,7 @@ impl Scene {
     async fn of(state: &WebState, known: &Execution, at: Seq, is_operator: bool) -> Result<Self, Problem> {
         let (mut whole, mut timeline) = (Timeline::default(), Timeline::default());
         let mut steps: Vec<Step> = Vec::new();
-        each_event(state, known.id, known.seq, |event| {
+        each_event(state, known.id, 0, known.seq, |event| {
             let before = whole.execution().map(|execution| execution.status);
             let parts = whole.apply(event)?;
             let status = whole.execution().map(|execution| execution.status);
@@ -109,7 +109,7 @@ fn document(scene: &Scene, execution: &Execution, view: &View<'_>) -> Markup {
             }
             section #rounds aria-label="The conversation as it was then" {
                 @if first > 0 { p.quiet { (first) " earlier parts are not shown here." } }
-                (scene.timeline.rounds(first, view))
+                (scene.timeline.rounds(first, scene.timeline.len(), view))
             }
             div #now {}
             (controls(scene, execution))

@@ -29,23 +29,37 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) async fn of(state: &WebState, caller: &Caller, row: &HoldRow) -> Result<Self, Problem> {
-        let mut context = Self {
-            snoozed_until: state.store().snoozed_until(caller.user, row.hold.id, state.now()).await?,
-            ..Self::default()
-        };
-        match row.hold.kind {
-            HoldKind::Reply => {
-                let execution = state.store().execution(row.execution).await?;
-                context.last_words = execution
-                    .and_then(|execution| execution.last_turn.as_ref().map(|turn| turn.text.clone()));
+    /// Those of a page, in its order; `snoozed` if it is of what was put off.
+    pub(super) async fn of_all(
+        state: &WebState,
+        caller: &Caller,
+        rows: &[HoldRow],
+        snoozed: bool,
+    ) -> Result<Vec<Self>, Problem> {
+        let is_reply = |row: &&HoldRow| row.hold.kind == HoldKind::Reply;
+        let replies: Vec<_> = rows.iter().filter(is_reply).map(|row| row.execution).collect();
+        let executions = state.store().executions(&replies).await?;
+        let mut contexts = Vec::with_capacity(rows.len());
+        for row in rows {
+            let mut context = Self::default();
+            if snoozed {
+                context.snoozed_until =
+                    state.store().snoozed_until(caller.user, row.hold.id, state.now()).await?;
             }
-            HoldKind::Plan if subject::is_empty_plan(&row.hold.subject) => {
-                context.call = call_of(state, row).await?;
+            match row.hold.kind {
+                HoldKind::Reply => {
+                    let turn =
+                        executions.get(&row.execution).and_then(|execution| execution.last_turn.as_ref());
+                    context.last_words = turn.map(|turn| turn.text.clone());
+                }
+                HoldKind::Plan if subject::is_empty_plan(&row.hold.subject) => {
+                    context.call = call_of(state, row).await?;
+                }
+                HoldKind::Plan | HoldKind::Tool | HoldKind::Question => {}
             }
-            HoldKind::Plan | HoldKind::Tool | HoldKind::Question => {}
+            contexts.push(context);
         }
-        Ok(context)
+        Ok(contexts)
     }
 }
 

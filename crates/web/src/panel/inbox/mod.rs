@@ -63,11 +63,9 @@ pub(super) async fn page(
     }
     let next = next.filter(|_| !rows.is_empty());
     let back = filters.address(cursor);
-    let mut cards = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let context = Context::of(&state, &caller, row).await?;
-        cards.push(card(row, &context, &caller, &back, now));
-    }
+    let contexts = Context::of_all(&state, &caller, &rows, filters.shows_snoozed()).await?;
+    let cards: Vec<Markup> =
+        rows.iter().zip(&contexts).map(|(row, context)| card(row, context, &caller, &back, now)).collect();
     let open = count_for(&state, &caller).await?;
     let snoozed = if caller.decides() { state.store().snoozed_holds(caller.user, now).await? } else { 0 };
     let known = state.control.agents();

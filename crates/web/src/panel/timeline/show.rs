@@ -12,10 +12,10 @@ use crate::{
 };
 
 impl Timeline {
-    /// The rounds, from item `first` on.
-    pub(in crate::panel) fn rounds(&self, first: usize, view: &View<'_>) -> Markup {
+    /// The rounds, from item `first` up to the one before `end`.
+    pub(in crate::panel) fn rounds(&self, first: usize, end: usize, view: &View<'_>) -> Markup {
         html! {
-            @for (at, item) in self.items.iter().enumerate().skip(first) {
+            @for (at, item) in self.items.iter().enumerate().take(end).skip(first) {
                 // What belongs to a subagent's call is shown inside of it, if the call is on the page.
                 @if self.inside_of(item).is_none_or(|parent| parent < first) { (self.item(at, item, view)) }
             }
