@@ -20,6 +20,7 @@ mod export;
 mod files;
 mod fork;
 mod image;
+mod import;
 mod inbox;
 mod inspect;
 mod logs;
@@ -159,6 +160,8 @@ pub enum Command {
     /// Build the image that sessions run in, or show those that are there
     #[command(subcommand)]
     Image(image::ImageCommand),
+    /// Move over from a checkout of the template for Kodosumi: make holdpoint.toml of it, and say what to look at
+    Import(import::ImportArgs),
     /// Print the completion script of a shell
     Completion(completion::CompletionArgs),
     /// Supervise one session; started by the control plane
@@ -262,6 +265,7 @@ pub async fn run(cli: Cli, environment: Environment) -> anyhow::Result<()> {
         Command::Notify(command) => notify::run(command, context).await,
         Command::Cli(command) => claude_cli::run(command, context).await,
         Command::Image(command) => image::run(command, context).await,
+        Command::Import(args) => import::run(&args, context),
         Command::Completion(args) => completion::run(&args),
         Command::Worker(_) | Command::Bridge(_) | Command::Inside(_) => {
             unreachable!("main gives these a runtime of their own")
