@@ -89,8 +89,10 @@ fn is_account(text: &str) -> bool {
 }
 
 fn is_host(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':'))
+    let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
+    name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
 fn is_path(text: &str) -> bool {
@@ -118,6 +120,7 @@ mod tests {
             ("https://h/r?token=x", None),
             ("https://h/a b", None),
             ("https://h", None),
+            ("https://user:passwordh/r", None),
             ("ext::sh -c x", None),
             ("--upload-pack=x", None),
             ("https://${H}/r", None),

@@ -30,7 +30,7 @@ pub(crate) const OF_AN_AGENT: [&str; 6] = [
 /// Makes all agents.
 pub(crate) fn agents(checkout: &Checkout, facts: &mut Facts, draft: &mut Draft, prefix: &str) {
     // The folder is the agents' where no repository is.
-    let own_folder = sources::has(checkout, ".claude") && !facts.has("PROJECT_CONFIG_REPO");
+    let own_folder = sources::has(checkout, ".claude") && facts.every("PROJECT_CONFIG_REPO").is_empty();
     let rules = own_folder.then(|| claude_folder::rules(checkout, facts));
     let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     let mut order = Vec::new();

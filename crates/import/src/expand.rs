@@ -32,6 +32,18 @@ pub(crate) fn variables(text: &str) -> Vec<Variable<'_>> {
     found
 }
 
+/// What of a text stands between its variables.
+pub(crate) fn literals(text: &str) -> Vec<&str> {
+    let mut from = 0;
+    let mut found = Vec::new();
+    for variable in variables(text) {
+        found.push(&text[from..variable.span.0]);
+        from = variable.span.1;
+    }
+    found.push(&text[from..]);
+    found
+}
+
 /// The text with values in place of its variables.
 ///
 /// # Errors

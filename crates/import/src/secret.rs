@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::expand;
+
 /// Parts of names whose values are secrets.
 const NAMES: [&str; 18] = [
     "KEY",
@@ -117,6 +119,9 @@ pub(crate) fn shapes(line: &str) -> Vec<(&'static str, &str)> {
     found
 }
 
+/// Names that stand before a token for nothing else than that something stands there.
+const ACCOUNTS: [&str; 4] = ["git", "oauth2", "x-access-token", "x-token-auth"];
+
 /// What stands before the `@` of addresses and is no variable: a user with a password, or a token alone.
 fn in_addresses(line: &str) -> Vec<&str> {
     let mut found = Vec::new();
@@ -129,15 +134,13 @@ fn in_addresses(line: &str) -> Vec<&str> {
             .next()
             .unwrap_or(rest);
         let Some((user, _)) = authority.rsplit_once('@') else { continue };
-        let secret = match user.split_once(':') {
-            Some((_, password)) => password,
-            // Over SSH it is the name of an account, which is no secret.
-            None if scheme.contains("ssh") => continue,
-            None => user,
-        };
-        if !secret.is_empty() && !secret.starts_with('$') && secret != "git" {
-            found.push(secret);
-        }
+        // A token stands in either place.
+        let (account, password) = user.split_once(':').unwrap_or((user, ""));
+        // Over SSH the first is the name of an account, which is no secret.
+        let account = if scheme.contains("ssh") || ACCOUNTS.contains(&account) { "" } else { account };
+        found.extend(
+            [account, password].into_iter().filter(|part| !part.is_empty() && !part.starts_with('$')),
+        );
     }
     found
 }
@@ -149,7 +152,9 @@ pub(crate) struct Known(BTreeSet<String>);
 impl Known {
     /// Remembers a secret, and every line of it.
     pub(crate) fn learn(&mut self, value: &str) {
-        for line in value.lines().map(str::trim) {
+        // The name of a variable is none.
+        let parts = expand::literals(value);
+        for line in parts.iter().flat_map(|part| part.lines()).map(str::trim) {
             let is_name = line.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
             let is_word = line.bytes().all(|b| b.is_ascii_lowercase() || matches!(b, b'-' | b'_' | b' '));
             let is_address = line.contains("://") && !line.contains(['@', '?']);
@@ -222,7 +227,7 @@ mod tests {
             |line: &'static str| shapes(line).into_iter().map(|(_, secret)| secret).collect::<Vec<_>>();
         assert_eq!(found("key: \"sk-ant-api03-abcdefgh\","), ["sk-ant-api03-abcdefgh"]);
         assert_eq!(found("A=ghp_0123456789abcdef"), ["ghp_0123456789abcdef"]);
-        assert_eq!(found("RUN git clone https://x:hunter2hunter2@h/a"), ["hunter2hunter2"]);
+        assert_eq!(found("RUN git clone https://x:hunter2hunter2@h/a"), ["x", "hunter2hunter2"]);
         assert_eq!(found("https://abcdef0123456789@github.com/o/r.git"), ["abcdef0123456789"]);
         for plain in [
             "git@github.com:o/r.git",

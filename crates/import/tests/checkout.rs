@@ -195,7 +195,7 @@ fn what_is_made_to_do_harm_does_none() {
 const HOLES: [(&str, &str); 16] = [
     (".env", "SOME_TOKEN=@\n"),
     (".env", "DB_PASSWORD='@' # x\nCLAUDE_MODEL=@\n"),
-    (".env", "MASTER_CONFIG_REPO=https://@:x@git.example.org/o/r.git\n"),
+    (".env", "MASTER_CONFIG_REPO=https://@:x@@git.example.org/o/r.git\n"),
     (".env", "A_SECRET=@\nB=${A_SECRET}\nCONTAINER_IMAGE_URI=${B}/x\nMASTER_CONFIG_BRANCH=${B}\n"),
     (".env", "A_SECRET=@\n@=1\n"),
     ("Dockerfile", "ENV API_KEY=@\nARG PROJECT_CONFIG_REPO=https://user:@@h/o/r\n"),
