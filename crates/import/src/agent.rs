@@ -6,7 +6,6 @@ use crate::{
     Checkout, Kind, Place, claude_folder,
     draft::{Agent, Draft, Entry},
     facts::{Facts, From, Said},
-    secret,
     shown::shown,
     sources,
 };
@@ -219,7 +218,7 @@ fn name_of(facts: &Facts, draft: &Draft, raw: &str) -> String {
         .take(MAX_NAME - 4)
         .collect();
     let slug = slug.trim_matches(|c| !fits(c));
-    let is_secret = facts.known.are_in(raw) || facts.known.are_in(slug) || secret::shapes(raw).len() > 1;
+    let is_secret = facts.known.are_in(raw) || facts.known.are_in(slug);
     let slug = if slug.is_empty() || is_secret { "agent" } else { slug };
     let is_free = |name: &str| draft.agents.iter().all(|agent| agent.name != name);
     if is_free(slug) {

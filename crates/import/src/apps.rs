@@ -26,6 +26,9 @@ pub(crate) const IMAGE: &str = "CONTAINER_IMAGE_URI";
 /// The name that the server's port has among facts.
 pub(crate) const PORT: &str = "http_options.port";
 
+/// The most applications that are taken over.
+const MAX_APPS: usize = 100;
+
 /// Keys that have no counterpart, and why that is no loss.
 const PASSED_OVER: [(&str, &str); 12] = [
     ("proxy_location", "there is no proxy of Ray's in front of Holdpoint"),
@@ -101,6 +104,10 @@ fn app(facts: &mut Facts, path: &str, node: &Node) {
         Some((node.text()?.to_owned(), Place::line(path, node.line)))
     };
     let number = facts.apps.len();
+    if number >= MAX_APPS {
+        let what = format!("more than {MAX_APPS} applications: this one was not taken over");
+        return facts.found(Kind::Error, vec![place], what, "move over some of them at a time");
+    }
     let stem = path.rsplit('/').next().and_then(|file| file.rsplit_once('.')).map_or(path, |(stem, _)| stem);
     let (name, place) = said("name").unwrap_or_else(|| (stem.to_owned(), place));
     let app = App { name, place, import_path: said("import_path"), route_prefix: said("route_prefix") };

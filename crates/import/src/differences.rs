@@ -13,31 +13,27 @@ use crate::{
 
 /// Finds them.
 pub(crate) fn find(facts: &mut Facts) {
-    let names: BTreeSet<String> = facts.said.iter().map(|said| said.name.clone()).collect();
-    for name in names {
-        let all: Vec<Said> =
-            facts.said.iter().filter(|said| said.name == name && counts(said)).cloned().collect();
+    let mut by_name: BTreeMap<String, Vec<Said>> = BTreeMap::new();
+    for said in facts.said.iter().filter(|said| counts(said)) {
+        by_name.entry(said.name.clone()).or_default().push(said.clone());
+    }
+    let app_of: Vec<String> = facts.apps.iter().map(|app| app.name.clone()).collect();
+    for (name, all) in by_name {
         let is_one =
             name == IMAGE || name == PORT || sources::is_read_here(&name) || secret::is_secret_name(&name);
-        if is_one {
+        // Two applications may have two values; one of them and `.env`, or one in two files, should not.
+        let of = |said: &Said| match said.from {
+            From::App(i) => app_of.get(i),
+            _ => None,
+        };
+        let apps: BTreeSet<&String> = all.iter().filter_map(of).collect();
+        if is_one || apps.is_empty() {
             compare(facts, &name, &all);
             continue;
         }
-        // Two applications may have two values; one of them and `.env`, or one in two files, should not.
-        let apps: BTreeMap<String, Vec<usize>> =
-            facts.apps.iter().enumerate().fold(BTreeMap::new(), |mut apps, (i, app)| {
-                apps.entry(app.name.clone()).or_insert_with(Vec::new).push(i);
-                apps
-            });
-        for numbers in apps.values() {
-            let here = |said: &&Said| matches!(said.from, From::App(i) if numbers.contains(&i));
-            if all.iter().any(|said| here(&said)) {
-                let own = all.iter().filter(|said| here(said) || !matches!(said.from, From::App(_)));
-                compare(facts, &name, &own.cloned().collect::<Vec<_>>());
-            }
-        }
-        if !all.iter().any(|said| matches!(said.from, From::App(_))) {
-            compare(facts, &name, &all);
+        for app in apps {
+            let own = all.iter().filter(|said| of(said).is_none_or(|other| other == app));
+            compare(facts, &name, &own.cloned().collect::<Vec<_>>());
         }
     }
 }

@@ -14,6 +14,9 @@ use crate::{
 /// The most findings of one kind that are told one by one.
 const MAX_OF_A_KIND: usize = 100;
 
+/// The most places of one finding.
+const MAX_PLACES: usize = 20;
+
 /// Where a value was said, which decides who reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum From {
@@ -145,39 +148,30 @@ impl Facts {
                 "write it into holdpoint.toml without the secret, which belongs into the environment",
             );
         }
-        let known = &self.known;
-        let clean = |text: &str| known.without(text);
-        let mut findings: Vec<Finding> = self
-            .findings
-            .iter()
-            .map(|finding| Finding {
-                kind: finding.kind,
-                places: finding
-                    .places
-                    .iter()
-                    .map(|place| Place { file: clean(&shown(&place.file)), line: place.line })
-                    .collect(),
-                what: clean(&finding.what),
-                next: clean(&finding.next),
-            })
-            .collect();
-        findings.sort();
-        findings.dedup();
-        let mut short = Vec::new();
+        self.findings.sort();
+        self.findings.dedup();
+        // Shortened first: each is searched for every secret.
+        let mut findings = Vec::new();
         for kind in Kind::ALL {
-            let all = findings.iter().filter(|finding| finding.kind == kind);
+            let all = self.findings.iter().filter(|finding| finding.kind == kind);
             let count = all.clone().count();
-            short.extend(all.take(MAX_OF_A_KIND).cloned());
+            findings.extend(all.take(MAX_OF_A_KIND).map(|finding| self.without_secrets(finding)));
             if count > MAX_OF_A_KIND {
                 let what = format!("…and {} more of this kind", count - MAX_OF_A_KIND);
                 let next = "see to these, and run it again".to_owned();
-                short.push(Finding { kind, places: Vec::new(), what, next });
+                findings.push(Finding { kind, places: Vec::new(), what, next });
             }
         }
-        Imported {
-            toml,
-            findings: short,
-            agents: draft.agents.iter().map(|agent| agent.name.clone()).collect(),
+        Imported { toml, findings, agents: draft.agents.iter().map(|agent| agent.name.clone()).collect() }
+    }
+
+    fn without_secrets(&self, finding: &Finding) -> Finding {
+        let place = |place: &Place| Place { file: self.known.without(&shown(&place.file)), line: place.line };
+        Finding {
+            kind: finding.kind,
+            places: finding.places.iter().take(MAX_PLACES).map(place).collect(),
+            what: self.known.without(&finding.what),
+            next: self.known.without(&finding.next),
         }
     }
 }

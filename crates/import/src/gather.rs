@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     Checkout, Kind, Place, Unread, Why, apps, checkout, claude_folder, dockerfile, dotenv, expand,
-    facts::{Facts, From},
+    facts::{Facts, From, Said},
     secret,
     shown::shown,
     yaml,
@@ -86,6 +86,7 @@ fn dot_env(facts: &mut Facts, text: &str) {
         );
     }
     let mut values: BTreeMap<String, String> = BTreeMap::new();
+    let mut lines: BTreeMap<String, (usize, String)> = BTreeMap::new();
     for entry in parsed.entries {
         let place = Place::line(FILE, entry.line);
         let value = if entry.expands {
@@ -121,26 +122,26 @@ fn dot_env(facts: &mut Facts, text: &str) {
             }
             is_literal.then(|| entry.value.clone())
         };
-        let before = facts.said.iter().rposition(|said| said.name == entry.name && said.from == From::Env);
-        if let Some(before) = before {
-            let earlier = facts.said.remove(before);
-            if earlier.written != entry.value {
-                facts.found(
-                    Kind::Differs,
-                    vec![earlier.place, place.clone()],
-                    format!(
-                        "`{}` is set twice, to different values; the last one counts",
-                        shown(&entry.name)
-                    ),
-                    "remove the one that is old",
-                );
-            }
+        if let Some((line, written)) = lines.insert(entry.name.clone(), (entry.line, entry.value.clone()))
+            && written != entry.value
+        {
+            facts.found(
+                Kind::Differs,
+                vec![Place::line(FILE, line), place.clone()],
+                format!("`{}` is set twice, to different values; the last one counts", shown(&entry.name)),
+                "remove the one that is old",
+            );
         }
         if let Some(value) = &value {
             values.insert(entry.name.clone(), value.clone());
         }
         facts.say(&entry.name, &entry.value, value, place, From::Env);
     }
+    // Of a name that is set again, the last line is all that counts.
+    let is_last = |said: &Said| {
+        said.from != From::Env || lines.get(&said.name).is_none_or(|(line, _)| said.place.line == Some(*line))
+    };
+    facts.said.retain(is_last);
 }
 
 fn serve_file(facts: &mut Facts, path: &str, text: &str) {

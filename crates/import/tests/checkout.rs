@@ -191,6 +191,32 @@ fn what_is_made_to_do_harm_does_none() {
     assert!(text.contains("Dockerfile") && text.contains("too long with its variables"), "{text}");
 }
 
+#[test]
+fn as_many_names_and_secrets_as_fit_take_no_time() {
+    let lines = |line: &dyn Fn(usize) -> String| {
+        let mut text = String::new();
+        for i in 0.. {
+            let next = line(i);
+            if text.len() + next.len() > 256 * 1024 {
+                break;
+            }
+            text.push_str(&next);
+        }
+        text
+    };
+    let env = lines(&|i| format!("K{i}_KEY=Secret{i:05}\n"));
+    let docker = lines(&|i| format!("ENV K{i}_KEY=Other{i:06}\n"));
+    let apps: String = (0..1000).map(|i| format!("- {{name: a{i}, import_path: b:c}}\n")).collect();
+    let files =
+        [(".env", env), ("Dockerfile", docker), ("data/config/a.yaml", format!("applications:\n{apps}"))];
+    let files = files.into_iter().map(|(path, text)| (path.to_owned(), text)).collect();
+    let begun = Instant::now();
+    let imported = import(&Checkout { files, unread: Vec::new() }, "");
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    assert!(imported.findings.len() < 700 && !as_text(&imported).contains("Secret000"));
+    println!("{:?} for {} findings", begun.elapsed(), imported.findings.len());
+}
+
 /// Where a secret may stand, with `@` in its place.
 const HOLES: [(&str, &str); 16] = [
     (".env", "SOME_TOKEN=@\n"),
