@@ -146,6 +146,9 @@ fn words(text: &str) -> Vec<(String, usize)> {
 mod tests {
     use super::*;
 
+    /// Name, value and line.
+    type Set = &'static [(&'static str, Option<&'static str>, usize)];
+
     fn set(text: &str) -> Vec<(String, Option<String>, usize)> {
         let all = parse(text);
         let set = all.iter().filter(|i| matches!(i.word.as_str(), "ARG" | "ENV")).flat_map(pairs);
@@ -154,7 +157,7 @@ mod tests {
 
     #[test]
     fn what_is_set_and_on_which_line() {
-        let cases: [(&str, &[(&str, Option<&str>, usize)]); 8] = [
+        let cases: [(&str, Set); 8] = [
             ("ARG A", &[("A", None, 1)]),
             ("FROM x\nARG A=1 B=\"2 3\"", &[("A", Some("1"), 2), ("B", Some("2 3"), 2)]),
             ("ENV A=1 \\\n    # why\n    B='2'\n", &[("A", Some("1"), 1), ("B", Some("2"), 3)]),

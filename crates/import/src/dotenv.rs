@@ -126,6 +126,9 @@ fn unescaped(text: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Name, value and line.
+    type Assigned = &'static [(&'static str, &'static str, usize)];
+
     fn read(text: &str) -> Vec<(String, String, usize)> {
         let parsed = parse(text);
         assert!(parsed.bad.is_empty(), "{text:?}: {:?}", parsed.bad);
@@ -134,7 +137,7 @@ mod tests {
 
     #[test]
     fn assignments() {
-        let cases: [(&str, &[(&str, &str, usize)]); 12] = [
+        let cases: [(&str, Assigned); 12] = [
             ("", &[]),
             ("A=1", &[("A", "1", 1)]),
             ("# no\n\nA=1 # why\r\nB=\n", &[("A", "1", 3), ("B", "", 4)]),

@@ -1,6 +1,6 @@
 //! What is a secret: by the name that it stands under, or by its shape.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::expand;
 
@@ -145,9 +145,13 @@ fn in_addresses(line: &str) -> Vec<&str> {
     found
 }
 
-/// Secrets that were met, so that they are found wherever else they stand.
+/// Secrets that were met, so that they are found wherever else they stand: by how they begin, since there may be
+/// as many as lines.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Known(BTreeSet<String>);
+pub(crate) struct Known(BTreeMap<Start, BTreeSet<String>>);
+
+/// The first bytes of a secret.
+type Start = [u8; SHORTEST_LEARNED];
 
 impl Known {
     /// Remembers a secret, and every line of it.
@@ -158,8 +162,9 @@ impl Known {
             let is_name = line.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
             let is_word = line.bytes().all(|b| b.is_ascii_lowercase() || matches!(b, b'-' | b'_' | b' '));
             let is_address = line.contains("://") && !line.contains(['@', '?']);
-            if line.len() >= SHORTEST_LEARNED && !is_name && !is_word && !is_address && !is_plain(line) {
-                self.0.insert(line.to_owned());
+            let start = line.as_bytes().first_chunk().copied();
+            if let Some(start) = start.filter(|_| !is_name && !is_word && !is_address && !is_plain(line)) {
+                self.0.entry(start).or_default().insert(line.to_owned());
             }
         }
     }
@@ -173,24 +178,35 @@ impl Known {
 
     /// Whether one of them stands in this text, or something that has the shape of one.
     pub(crate) fn are_in(&self, text: &str) -> bool {
-        self.0.iter().any(|secret| text.contains(secret.as_str())) || !shapes(text).is_empty()
+        !self.places(text).is_empty() || !shapes(text).is_empty()
     }
 
     /// The text without them.
     pub(crate) fn without(&self, text: &str) -> String {
-        let mut out = text.to_owned();
-        // Longer ones first: one may be a part of another.
-        let mut here: Vec<&str> =
-            self.0.iter().map(String::as_str).filter(|secret| text.contains(secret)).collect();
-        here.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        for secret in here {
-            out = out.replace(secret, HIDDEN);
+        let (mut out, mut from) = (String::new(), 0);
+        for (start, end) in self.places(text) {
+            out.push_str(&text[from..start]);
+            out.push_str(HIDDEN);
+            from = end;
         }
+        out.push_str(&text[from..]);
         let unknown: Vec<String> = shapes(&out).into_iter().map(|(_, secret)| secret.to_owned()).collect();
-        for secret in unknown {
-            out = out.replace(&secret, HIDDEN);
+        unknown.iter().fold(out, |out, secret| out.replace(secret, HIDDEN))
+    }
+
+    /// Where they stand, from left to right; those that overlap are one.
+    fn places(&self, text: &str) -> Vec<(usize, usize)> {
+        let mut found: Vec<(usize, usize)> = Vec::new();
+        for (at, start) in text.as_bytes().windows(SHORTEST_LEARNED).enumerate() {
+            let Some(secrets) = self.0.get(start) else { continue };
+            let here = secrets.iter().filter(|secret| text.as_bytes()[at..].starts_with(secret.as_bytes()));
+            let Some(end) = here.map(|secret| at + secret.len()).max() else { continue };
+            match found.last_mut().filter(|last| at < last.1) {
+                Some(last) => last.1 = last.1.max(end),
+                None => found.push((at, end)),
+            }
         }
-        out
+        found
     }
 }
 
@@ -246,12 +262,14 @@ mod tests {
         let mut known = Known::default();
         known.learn("S3cretS3cret");
         known.learn("S3cretS3cret-and-more");
+        known.learn("secret-and-More-of-it");
         known.learn("true");
         known.learn("https://api.example.org");
         assert_eq!(
             known.without("a S3cretS3cret-and-more b true https://api.example.org"),
             "a (hidden) b true https://api.example.org"
         );
+        assert_eq!(known.without("öS3cretS3cret-and-more, S3cretS3cret"), "ö(hidden), (hidden)");
         assert!(known.are_in("x=S3cretS3cret") && !known.are_in("nothing"));
     }
 }

@@ -70,6 +70,10 @@ fn one(checkout: &Checkout, facts: &mut Facts, names: &Names, prefix: &str) -> V
     let Some(said) = of_env.or_else(|| all.first()) else {
         return folder.map(|said| of_folder(checkout, facts, names, &said, prefix)).unwrap_or_default();
     };
+    if let Some(folder) = folder {
+        let what = format!("`{}`: the build reads the repository itself", names.folder);
+        facts.found(Kind::NotTaken, vec![folder.place], what, "");
+    }
     // Where only a token in it is not known, the rest still is.
     let text = said.value.clone().or_else(|| address::without_user(&said.written)).unwrap_or_default();
     match address::parse(&text) {

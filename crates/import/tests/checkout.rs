@@ -244,7 +244,7 @@ const HOLES: [(&str, &str); 16] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_secret_comes_out_wherever_it_stands(
