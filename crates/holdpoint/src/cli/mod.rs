@@ -22,6 +22,7 @@ mod export;
 mod files;
 mod fork;
 mod image;
+mod import;
 mod inbox;
 mod inspect;
 mod logs;
@@ -176,6 +177,8 @@ pub enum Command {
     Rollback(releases::RollbackArgs),
     /// Move a conversation to another release
     Move(releases::MoveArgs),
+    /// Move over from a checkout of the template for Kodosumi: make holdpoint.toml of it, and say what to look at
+    Import(import::ImportArgs),
     /// Print the completion script of a shell
     Completion(completion::CompletionArgs),
     /// Supervise one session; started by the control plane
@@ -289,6 +292,7 @@ pub async fn run(cli: Cli, environment: Environment) -> anyhow::Result<()> {
         Command::Diff(args) => releases::diff(args, context).await,
         Command::Rollback(args) => releases::rollback(args, context).await,
         Command::Move(args) => releases::move_one(args, context).await,
+        Command::Import(args) => import::run(&args, context),
         Command::Completion(args) => completion::run(&args),
         Command::Doctor | Command::Worker(_) | Command::Bridge(_) | Command::Inside(_) => {
             unreachable!("`doctor` came before, and main gives the others a runtime of their own")
