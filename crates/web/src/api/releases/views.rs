@@ -15,7 +15,7 @@ use crate::{
 /// What new conversations run on, or did, or might have.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Release")]
-pub(super) struct ReleaseView {
+pub(in crate::api) struct ReleaseView {
     number: ReleaseNumber,
     state: ReleaseState,
     /// What it is made of.
@@ -40,7 +40,7 @@ pub(super) struct ReleaseView {
 /// A release with what was done for it.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "ReleaseWithSteps")]
-pub(super) struct WithSteps {
+pub(in crate::api) struct WithSteps {
     #[serde(flatten)]
     pub(super) release: ReleaseView,
     /// What was done for it, in order.
@@ -50,7 +50,7 @@ pub(super) struct WithSteps {
 /// Something that was done for a release.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "ReleaseStep")]
-pub(super) struct StepView {
+pub(in crate::api) struct StepView {
     at: At,
     /// `begun`, `image`, `verification`, `current`, `failed` or `removed`.
     step: String,
