@@ -2,7 +2,16 @@
 //!
 //! A serious or critical fault on any of them fails. What axe-core cannot decide by itself is for people to look at.
 
-use anyhow::{Context as _, ensure};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail, ensure};
+use holdpoint_model::{
+    AgentDef, Digest, Lock,
+    lock::{LOCK_VERSION, PluginLock, SourceLock, policy_digest, settings_digest},
+};
 use holdpoint_tests::{Server, Setup, axe_core, browser::Browser};
 use serde_json::{Value, json};
 
@@ -38,6 +47,12 @@ scenes:
           input: {file_path: "{{plan_file}}", content: "## Plan\n\n1. Sketch\n2. Print\n\n- [ ] later"}
         - tool: ExitPlanMode
           input: {}
+  - when: "a package"
+    turns:
+      - - text: "I read the tables."
+          tool: mcp__holdpoint__suggest_dependency
+          input: {name: pandas, kind: python, purpose: "Reading tables with many rows", workaround: "The csv module, row by row"}
+        - text: "Done, slowly."
   - when: "a reply"
     turns:
       - - text: "What **next**?"
@@ -71,6 +86,12 @@ form = [
 ]
 "##;
 
+/// Trying a release out: a session comes up and runs one command.
+const VERIFIED_WITHIN: Duration = Duration::from_secs(120);
+
+/// How often is asked how that goes.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 /// Runs axe-core in the page and calls back with what it found.
 const RUN: &str = "
 const done = arguments[arguments.length - 1];
@@ -94,10 +115,84 @@ async fn faults(browser: &Browser, axe: &str) -> anyhow::Result<Vec<String>> {
     Ok(grave.map(|fault| format!("{} ({}): {:#}", fault["id"], fault["help"], fault["at"])).collect())
 }
 
+/// What a release of these agents is made of.
+fn lock(agents: &BTreeMap<String, AgentDef>, revision: &str) -> Lock {
+    let of = |name: &str, revision: &str| SourceLock {
+        from: format!("https://git.example.org/team/{name}.git"),
+        reference: Some("main".into()),
+        folder: None,
+        revision: revision.repeat(40),
+    };
+    Lock {
+        version: LOCK_VERSION,
+        holdpoint: "0.1.0".into(),
+        claude_cli: "2.1.330".into(),
+        settings: settings_digest(agents),
+        policy: policy_digest(agents),
+        base: None,
+        dependencies: Some(Digest::of_bytes(b"requests")),
+        configuration: Some(Digest::of_bytes(revision.as_bytes())),
+        image: None,
+        sources: [("master", "7"), ("project", revision)]
+            .map(|(name, it)| (name.into(), of(name, it)))
+            .into(),
+        plugins: vec![PluginLock {
+            marketplace: "tools".into(),
+            plugin: Some("review".into()),
+            revision: revision.repeat(40),
+        }],
+    }
+}
+
+fn ok((status, answer): (u16, Value)) -> anyhow::Result<Value> {
+    ensure!(status == 200, "{status}: {answer}");
+    Ok(answer)
+}
+
+async fn begin(server: &Server, lock: &Lock) -> anyhow::Result<u64> {
+    let begun = ok(server.post("/v1/releases", json!({"lock": lock})).await?)?;
+    begun["number"].as_u64().context("a number")
+}
+
+/// Begins a release, tries it out, and makes it current.
+async fn deploy(server: &Server, lock: &Lock) -> anyhow::Result<()> {
+    let number = begin(server, lock).await?;
+    let deadline = Instant::now() + VERIFIED_WITHIN;
+    loop {
+        let seen = ok(server.post(&format!("/v1/releases/{number}/verify"), json!({})).await?)?;
+        match seen["state"].as_str() {
+            Some("running") if Instant::now() < deadline => tokio::time::sleep(LOOK_EVERY).await,
+            Some("passed") => break,
+            _ => bail!("release {number} was tried out: {seen}"),
+        }
+    }
+    ok(server.post(&format!("/v1/releases/{number}/activate"), json!({})).await?)?;
+    Ok(())
+}
+
 /// A server with a conversation at each kind of hold and one that is over, and all pages: what they are called in
 /// pictures, and their addresses.
 async fn with_everything() -> anyhow::Result<(Server, Vec<(String, String)>)> {
     let server = Server::start(Setup::script(SCRIPT).toml(FORM)).await?;
+    // These two are older than any release.
+    let before = server.ask("claude", "a reply").await?;
+    server.hold(&before, "reply", &[]).await?;
+    let inputs = json!({"title": "form", "where": "here"});
+    let (status, form) = server.post("/v1/executions", json!({"agent": "every", "inputs": inputs})).await?;
+    ensure!(status == 201, "{status}: {form}");
+    let mut agents = BTreeMap::new();
+    for id in [&before, form["id"].as_str().context("an id")?] {
+        let created = &server.export(id)?[0]["data"];
+        let definition = serde_json::from_value::<AgentDef>(created["definition"].clone())?;
+        agents.insert(created["agent"].as_str().context("an agent")?.to_owned(), definition);
+    }
+    for revision in ["1", "2"] {
+        deploy(&server, &lock(&agents, revision)).await?;
+    }
+    begin(&server, &lock(&agents, "3")).await?;
+    let why =
+        json!({"why": "dependencies/requirements.txt:3: there is no requests that is >=2.28 and <2.27"});
+    ok(server.post("/v1/releases/3/fail", why).await?)?;
     let mut pages: Vec<(String, String)> = [
         ("home", "/"),
         ("start", "/agents/claude"),
@@ -111,12 +206,18 @@ async fn with_everything() -> anyhow::Result<(Server, Vec<(String, String)>)> {
         ("analytics", "/analytics?rehearsals=1"),
         ("files", "/files"),
         ("operations", "/operations"),
+        ("releases", "/releases"),
+        ("release-earlier", "/releases/1"),
+        ("release-current", "/releases/2"),
+        ("release-failed", "/releases/3"),
         ("api", "/api"),
         ("unknown", "/nowhere"),
     ]
     .map(|(name, page)| (name.to_owned(), page.to_owned()))
     .into();
+    pages.push(("older".to_owned(), format!("/executions/{before}")));
     for (ask, kind) in [
+        ("a package", "reply"),
         ("a tool", "tool"),
         ("an edit", "tool"),
         ("a question", "question"),

@@ -58,16 +58,9 @@ fn import(folder: &Path, args: &[&str]) -> Result<(i32, Value)> {
     Ok((output.status.code().unwrap_or(-1), value))
 }
 
-/// What `config check` comes to, without `[deploy]`, which is read by `deploy` alone.
+/// What `config check` comes to.
 fn check(file: &Path) -> Result<Value> {
     let folder = file.parent().context("no parent")?;
-    let mut is_deploy = false;
-    let kept = fs::read_to_string(file)?.lines().fold(String::new(), |kept, line| {
-        is_deploy = if line.starts_with('[') { line.starts_with("[deploy") } else { is_deploy };
-        if is_deploy { kept } else { kept + line + "\n" }
-    });
-    let file = &folder.join("checked.toml");
-    fs::write(file, kept)?;
     let path = file.display().to_string();
     let output = run(folder, &["--json", "--config", &path, "config", "check"])?;
     ensure!(output.status.success(), "{}\n{}", text(&output), fs::read_to_string(file)?);

@@ -15,6 +15,7 @@ use holdpoint_model::{
     Command, Role,
     command::Gone,
     event::{AssistantBlock, Block, Level, SendMode, ToolResult},
+    release::SUGGEST_TOOL_NAME,
     wire::{Delta, Fact, NumberedFact, Up, WIRE_VERSION},
 };
 use holdpoint_store::{NewSession, Store, StoreOptions, User};
@@ -22,7 +23,7 @@ use holdpoint_web::{WebState, hash_token, router};
 use serde_json::json;
 use support::{
     person,
-    seed::{Seed, agents, patch, questions},
+    seed::{Seed, agents, lock, patch, questions},
 };
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 
@@ -48,6 +49,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let me = person(ada.id, "ada");
     let other = person(holdpoint_model::UserId(uuid::Uuid::now_v7()), "Grace Hopper");
 
+    releases(&store, &control, &me).await?;
     let base = format!("http://{address}");
     let port = address.rsplit(':').next().unwrap_or_default();
     for session in ["seeded", "seeded-long", "seeded-none"] {
@@ -63,6 +65,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ("failed", failed(&store, &me).await),
         ("long", long(&store, &me).await),
         ("unbroken", unbroken(&store, &person(longest.id, &longest.name)).await),
+        ("missing", missing(&store, &me).await),
         ("queued", Seed::create(&store, &me, "Waits for its place", "Waits for its place").await),
     ] {
         println!("{name}: {base}/executions/{}", id.id);
@@ -82,7 +85,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A conversation that goes on while one looks: its worker is played over the real connection.
+/// One release that was current, one that is, one that failed.
+async fn releases(
+    store: &Store,
+    control: &holdpoint_control::Control,
+    me: &holdpoint_model::Actor,
+) -> Result<(), Box<dyn Error>> {
+    for revision in ["4f1c2b7a9d8e60517c3f2a1b4d5e6f708192a3b4", "9b8a7c6d5e4f30211a2b3c4d5e6f7a8b9c0d1e2f"] {
+        let number = store.begin_release(lock(revision), agents(), me.clone().into()).await?.number;
+        store.activate_release(number, me.clone().into()).await?;
+    }
+    let number = store.begin_release(lock("3"), agents(), me.clone().into()).await?.number;
+    store.fail_release(number, "dependencies/requirements.txt:3: nothing fits".into()).await?;
+    control.load_release().await?;
+    Ok(())
+}
+
 /// A browser that is signed in.
 async fn sign_in(store: &Store, user: &User, secret: &str) -> Result<(), Box<dyn Error>> {
     let session = NewSession {
@@ -95,6 +113,7 @@ async fn sign_in(store: &Store, user: &User, secret: &str) -> Result<(), Box<dyn
     Ok(())
 }
 
+/// A conversation that goes on while one looks: its worker is played over the real connection.
 async fn alive(
     address: String,
     me: holdpoint_model::Actor,
@@ -276,6 +295,18 @@ async fn working(store: &Store, owner: &holdpoint_model::Actor) -> Seed {
     seed.gone(Gone::Lost { reason: "its process ended with signal 9".into() }).await;
     seed.work().await;
     seed.command(Command::Notice { level: Level::Warning, text: "The disk is nearly full.".into() }).await;
+    seed
+}
+
+/// Packages that the image lacks.
+async fn missing(store: &Store, me: &holdpoint_model::Actor) -> Seed {
+    let mut seed = Seed::create(store, me, "Read the tables", "What do the tables say?").await;
+    seed.work().await;
+    for (kind, name) in [("python", "pandas"), ("system", "poppler-utils")] {
+        let suggested = json!({"name": name, "kind": kind, "purpose": "Reading tables", "workaround": "Line by line, by hand"});
+        seed.call(&format!("toolu_{name}"), SUGGEST_TOOL_NAME, suggested).await;
+        seed.result(&format!("toolu_{name}"), "Noted.", None).await;
+    }
     seed
 }
 

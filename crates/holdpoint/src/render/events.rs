@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdpoint_model::{
-    Answer, EventBody, HoldId,
+    Answer, EventBody, HoldId, Suggestion,
     event::{AssistantBlock, Block, Created, Level, Message, Problem, TurnResult, command_line},
     hold::{Decision, Subject},
     wire::Delta,
@@ -45,6 +45,8 @@ pub struct Transcript {
     cost_micros: u64,
     own_messages: BTreeSet<String>,
     outcome: Option<Outcome>,
+    /// The repository that asks for the packages of its image, where it is known.
+    project: Option<String>,
 }
 
 /// How a conversation ended.
@@ -239,6 +241,12 @@ impl Transcript {
                 one_line(&by.name, 60),
                 one_line(&command_line(command), WIDTH)
             )),
+            EventBody::DependencySuggested(suggestion) => self.suggested(suggestion),
+            EventBody::ReleaseChanged { release, by, .. } => {
+                self.project.clone_from(&release.project);
+                let name = one_line(&by.name, 60);
+                paint.dim(&format!("  ({name} moved this conversation to release {})", release.number))
+            }
             EventBody::InterruptRequested { by } => {
                 paint.dim(&format!("  (interrupted by {})", one_line(&by.name, 60)))
             }
@@ -260,7 +268,26 @@ impl Transcript {
         }
     }
 
+    /// A package that was missing: how the agent managed, and which file to change.
+    fn suggested(&self, suggestion: &Suggestion) -> String {
+        let paint = self.paint;
+        let what = format!("! {} is missing ({})", suggestion.name, suggestion.kind.title());
+        let why = format!("for: {}\ninstead: {}", suggestion.purpose, suggestion.workaround);
+        let of = self.project.as_ref().map(|project| format!(" ({project})")).unwrap_or_default();
+        let next = format!(
+            "to have it, add it to {} in the project's configuration repository{of}, then: holdpoint deploy",
+            suggestion.kind.file()
+        );
+        format!(
+            "{}\n{}\n{}",
+            paint.yellow(&block(&one_line(&what, WIDTH), "  ", 1)),
+            paint.dim(&block(&why, "    ", SOME_LINES)),
+            paint.dim(&block(&next, "  → ", SOME_LINES))
+        )
+    }
+
     fn created(&mut self, created: &Created) -> String {
+        self.project = created.release.as_ref().and_then(|release| release.project.clone());
         let rehearsal = if created.rehearsal { ", rehearsal" } else { "" };
         format!(
             "{}  {}",

@@ -12,7 +12,7 @@
 //!
 //! | where | what |
 //! | --- | --- |
-//! | `body[data-page]` | `login`, `welcome`, `home`, `start`, `list`, `analytics`, `inbox`, `several`, `conversation`, `events`, `replay`, `fork`, `session`, `share`, `files`, `operations`, `account`, `people`, `user`, `audit`, `api`, `error` |
+//! | `body[data-page]` | `login`, `welcome`, `home`, `start`, `list`, `analytics`, `inbox`, `several`, `conversation`, `events`, `replay`, `fork`, `session`, `share`, `files`, `operations`, `releases`, `release`, `account`, `people`, `user`, `audit`, `api`, `error` |
 //! | sign-in | `form#login` with `name`, `password`; `form#welcome` with `name`, `password`, `again` |
 //! | start | `a[data-agent=NAME]`; `form#start` with the form's fields, and `files` where none of them is for files; `button[data-action=start|start-as]`, `a[data-action=cancel]` |
 //! | | `#field-NAME-error` says what is wrong with a field; `[data-upload=NAME] li[data-uploaded=UUID]` is a file that is uploaded for one |
@@ -24,11 +24,12 @@
 //! | conversation | `main[data-execution=UUID][data-status=…][data-connection=live|reconnecting|ended|off]` |
 //! | | `#facts`, `#cost`, `#tokens`, `#queue`, `#rehearsal`, `#activity`, `#files a[data-file=PATH]`, `#outcome[data-outcome=finished|error|cancelled]` |
 //! | | `button[data-action=interrupt|finish|cancel]`; the last is in `details[data-part=cancel]` |
+//! | | operators: `#facts [data-fact=release]`; `#move details[data-part=move]` with `button[data-action=move]` where another release is current |
 //! | | `a.permalink[href]`; the part of an event is `#e-SEQ`, `?at=SEQ` shows it however long ago it was |
 //! | events | `[data-event=KIND]#e-SEQ`; `a[rel=prev|next]` |
 //! | replay | `#controls [data-action=first|back|play|on|last]`, `#where`, `#rounds` as below |
 //! | session | operators: `#session [data-fact=engine|memory]`, `[data-log=worker|cli|container]`; `details[data-part=exec]` around `form#exec` with `command`; `button[data-action=exec]`; its page has `#ran` with `.output` and `[data-end]` |
-//! | rounds | `#rounds` with `.message[data-state=queued|sent|delivered]`, `.answer`, `.thinking`, `.tool[data-tool=NAME][data-call=ID][data-tool-state=…]`, `.note` |
+//! | rounds | `#rounds` with `.message[data-state=queued|sent|delivered]`, `.answer`, `.thinking`, `.tool[data-tool=NAME][data-call=ID][data-tool-state=…]`, `.note`, `.suggestion[data-suggestion=FILE]` |
 //! | a tool's parts | `.args`, `.output`, `.diff .add`, `.diff .del` |
 //! | streaming | `#live` holds what the model is writing |
 //! | hold | `[data-hold=UUID][data-kind=reply|tool|question|plan][data-state=open|answered|…]`; a reply hold of the conversation page is `#composer-state` |
@@ -36,6 +37,8 @@
 //! | | `[role=alert]` says why an answer was not taken; `.decision` who decided and how |
 //! | files | `[data-execution=UUID] a[data-file=PATH]`; `#uploads [data-upload-id=UUID]`; `a[rel=next]` looks further back |
 //! | operations | operators: `[data-figure=sessions|holds|calls|disk]`, `[data-worker=UUID]`, `[data-status-count=STATUS]`, `[data-fact=engine|due]` |
+//! | | `#release-now` says which release is current |
+//! | releases | operators: `[data-release=NUMBER][data-state=building|current|retired|failed|removed]`; `#empty` before the first one; a release's page has `#made-of [data-part=NAME]`, `#changes li`, `#steps [data-step=NAME]`, `a[data-verification]`, `details[data-part=activate] button[data-action=activate]` |
 //! | sharing | `form#share` with `name`, `share`; `[data-shared=UUID]`; `button[data-action=unshare]` |
 //! | people | `form#new-user` with `name`, `role`; `[data-user=UUID][data-active]`; `form#change` with `name`, `role`; `button[data-action=deactivate|activate|invite]`; `#secret` holds what is shown once |
 //! | account | `form#password` with `old`, `password`, `again`; `form#new-token` with `name`, `scope`, `expires`; `[data-token=UUID]`, `[data-session=UUID]`; `button[data-action=revoke|end|end-all]` |
@@ -58,6 +61,7 @@ mod operations;
 mod parts;
 mod people;
 mod pulse;
+mod releases;
 mod start;
 mod timeline;
 mod welcome;
@@ -94,6 +98,9 @@ pub(crate) fn routes() -> Routes {
         .route("/files", get(files::page))
         .route("/uploads/{id}/remove", post(files::remove))
         .route("/operations", get(operations::page))
+        .route("/releases", get(releases::list))
+        .route("/releases/{number}", get(releases::one))
+        .route("/releases/{number}/activate", post(releases::activate))
         .route("/pulse", get(pulse::pulse))
         .route("/executions/{id}", get(conversation::page))
         .route("/executions/{id}/live", get(conversation::live))
@@ -101,6 +108,7 @@ pub(crate) fn routes() -> Routes {
         .route("/executions/{id}/interrupt", post(conversation::interrupt))
         .route("/executions/{id}/finish", post(conversation::finish))
         .route("/executions/{id}/cancel", post(conversation::cancel))
+        .route("/executions/{id}/move", post(conversation::move_to))
         .route("/executions/{id}/fork", get(conversation::fork_page).post(conversation::fork))
         .route("/executions/{id}/events", get(conversation::events_page))
         .route("/executions/{id}/export.md", get(conversation::as_markdown))

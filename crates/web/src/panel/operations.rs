@@ -6,13 +6,13 @@ use std::time::Duration;
 use axum::{extract::State, response::Response};
 use holdpoint_control::{Room, Seen};
 use holdpoint_model::UnixMs;
-use holdpoint_store::Counts;
+use holdpoint_store::{Counts, ReleaseRow};
 use maud::{Markup, html};
 
 use super::{
     PageError, inbox,
     layout::{Page, capitalised},
-    parts::{count, moment, size, text},
+    parts::{self, count, moment, size, text},
 };
 use crate::{auth::Visitor, limits, problem::Problem, state::WebState};
 
@@ -26,6 +26,8 @@ struct Figures {
     /// Or why they are not known.
     workers: Result<Vec<Seen>, String>,
     due_for_deletion: u64,
+    /// What new conversations run on.
+    current: Option<ReleaseRow>,
 }
 
 impl Figures {
@@ -39,6 +41,7 @@ impl Figures {
                 Ok(seen) => seen.map_err(|error| error.to_string()),
                 Err(_) => Err("the engine does not say how sessions are doing".into()),
             },
+            current: state.store().current_release().await?,
             due_for_deletion: state.control.due_for_deletion(None, 0).await?.total,
         })
     }
@@ -60,6 +63,10 @@ pub(super) async fn page(
                 section {
                     h2 { "Sessions" }
                     (workers(&figures.workers, now))
+                }
+                section {
+                    h2 { "Releases" }
+                    (release(figures.current.as_ref(), now))
                 }
                 section.two {
                     div {
@@ -159,6 +166,21 @@ fn worker(seen: &Seen, now: UnixMs) -> Markup {
                     @if let Some(at) = worker.started_at { div { dt { "Since" } dd { (moment(at, now)) } } }
                 },
                 None => span.chip data-status="starting" { (execution.residency.as_str()) },
+            }
+        }
+    }
+}
+
+fn release(current: Option<&ReleaseRow>, now: UnixMs) -> Markup {
+    html! {
+        p #release-now .card {
+            @match current {
+                Some(row) => {
+                    a href="/releases" { "Release " (row.number) " is current" }
+                    @if let Some(at) = row.activated_at { ", since " (moment(at, now)) }
+                    "; " (parts::release::going_on(row.going_on)) "."
+                }
+                None => { "Nothing was deployed yet. " a href="/releases" { "What a release is" } },
             }
         }
     }

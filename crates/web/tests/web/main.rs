@@ -14,6 +14,7 @@ mod openapi;
 mod panel;
 mod past;
 mod people;
+mod release_pages;
 mod releases;
 mod retention;
 mod roles;

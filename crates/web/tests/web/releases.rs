@@ -29,7 +29,7 @@ fn execution_of(verification: &Value) -> ExecutionId {
 }
 
 /// Begun, tried out by a worker that finds nothing wrong, and made current.
-async fn deploy(world: &World, token: &str, lock: &Lock) -> u32 {
+pub(crate) async fn deploy(world: &World, token: &str, lock: &Lock) -> u32 {
     let begun = begin(world, token, lock).await;
     let number = u32::try_from(begun["number"].as_u64().expect("a number")).expect("small");
     let running = act(world, token, number, "verify").await;

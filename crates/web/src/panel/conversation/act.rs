@@ -1,4 +1,4 @@
-//! What the forms of a conversation post to: messages, interrupt, finish, cancel.
+//! What the forms of a conversation post to: messages, interrupt, finish, cancel, move.
 
 use axum::{extract::State, response::Response};
 use holdpoint_model::{DecisionRequest, ExecutionId, event::SendMode};
@@ -9,6 +9,7 @@ use crate::{
     body::Path,
     panel::{PageError, answer_form, form::FormData},
     problem::Problem,
+    releases,
     state::WebState,
 };
 
@@ -93,6 +94,24 @@ pub(crate) async fn cancel(
     let done = async {
         let id = execution(&state, &caller, &id, Act::Steer).await?.id;
         state.control.cancel(id, caller.actor()).await?;
+        Ok(())
+    };
+    Ok(answer_form(&headers, &caller, done.await, &back(&id)))
+}
+
+/// Moves the conversation to another release.
+pub(crate) async fn move_to(
+    State(state): State<WebState>,
+    Visitor(caller): Visitor,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    form: FormData,
+) -> Result<Response, PageError> {
+    let done = async {
+        // Who may not does not learn whether there is such a release.
+        caller.check_operate()?;
+        let release = releases::number(form.get("release"))?;
+        releases::move_to(&state, &caller, &id, release).await?;
         Ok(())
     };
     Ok(answer_form(&headers, &caller, done.await, &back(&id)))

@@ -26,7 +26,7 @@ use crate::{
     feed::{Fed, Feed},
     limits,
     panel::{
-        parts::{composer, facts},
+        parts::{composer, facts, release},
         timeline::{Part, Timeline},
     },
     problem::Problem,
@@ -171,9 +171,11 @@ impl Live {
             ("composer-state", html! {})
         };
         let queued = self.state.control.queued(execution);
+        let current = self.state.control.release().map(|release| release.number);
         [
             ("facts", facts::facts(timeline, execution, &view)),
             ("actions", facts::actions(execution, &view)),
+            ("move", release::move_on(execution, current, &view)),
             ("queue", facts::queue(queued.as_deref())),
             ("activity", facts::activity(timeline, execution)),
             ("files", facts::files(files, omitted, &view)),

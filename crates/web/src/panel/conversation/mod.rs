@@ -11,7 +11,7 @@ mod share;
 mod stretch;
 
 use axum::{extract::State, response::Response};
-use holdpoint_model::{Event, Execution, Seq, Standing};
+use holdpoint_model::{Event, Execution, ReleaseNumber, Seq, Standing};
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -22,6 +22,7 @@ use super::{
     parts::{
         View, composer, facts,
         inside::{self, Sight},
+        release,
     },
     timeline::Timeline,
 };
@@ -33,7 +34,7 @@ use crate::{
     state::WebState,
 };
 
-pub(super) use act::{cancel, finish, interrupt, message};
+pub(super) use act::{cancel, finish, interrupt, message, move_to};
 pub(super) use events::page as events_page;
 pub(super) use export::{as_html, as_markdown};
 pub(super) use fork::{page as fork_page, start as fork};
@@ -118,10 +119,22 @@ pub(super) async fn page(
     let queued = state.control.queued(&known);
     let sight = if caller.is_operator() { Some(session::look(&state, known.id).await) } else { None };
     let may_share = caller.may(Act::Share, standing);
-    let body = document(&shown, &known, &view, &stretch, queued.as_deref(), sight.as_ref(), may_share);
+    let around = Around { queued, sight, may_share, current: state.control.release().map(|it| it.number) };
+    let body = document(&shown, &known, &view, &stretch, &around);
     let page =
         Page { title: &known.title, name: "conversation", caller: Some(&caller), open_holds: Some(open) };
     Ok(page.show(&body))
+}
+
+/// What stands around a conversation and is no part of it.
+struct Around {
+    /// Why nothing happens yet.
+    queued: Option<String>,
+    /// How its session is doing, for operators.
+    sight: Option<Sight>,
+    may_share: bool,
+    /// The release that new conversations run on.
+    current: Option<ReleaseNumber>,
 }
 
 fn document(
@@ -129,10 +142,9 @@ fn document(
     execution: &Execution,
     view: &View<'_>,
     stretch: &Stretch,
-    queued: Option<&str>,
-    sight: Option<&Sight>,
-    may_share: bool,
+    around: &Around,
 ) -> Markup {
+    let Around { queued, sight, may_share, current } = around;
     let timeline = &shown.timeline;
     let live = format!("/executions/{}/live?from={}", execution.id, stretch.from());
     let live = Some(live).filter(|_| stretch.is_newest());
@@ -150,14 +162,15 @@ fn document(
                     p.quiet { "Goes on from an earlier point of " a href={ "/executions/" (from.execution) } { "another conversation" } "." }
                 }
                 @if execution.rehearsal { (facts::rehearsal()) }
-                (facts::queue(queued))
+                (facts::queue(queued.as_deref()))
             }
             aside.side aria-label="About this conversation" {
                 (facts::facts(timeline, execution, view))
                 (facts::actions(execution, view))
+                (release::move_on(execution, *current, view))
                 (facts::files(files, omitted, view))
                 (facts::grants(execution))
-                (more(execution, may_share))
+                (more(execution, *may_share))
                 @if let Some(sight) = sight { (inside::section(execution.id, sight, view.now)) }
             }
             div.main-column {

@@ -45,6 +45,9 @@ pub(in crate::panel) fn facts(timeline: &Timeline, execution: &Execution, view: 
                     }
                 }
                 @if view.is_operator {
+                    @if let Some(release) = &execution.release {
+                        div { dt { "Release" } dd data-fact="release" { a href={ "/releases/" (release.number) } { (release.number) } } }
+                    }
                     div { dt { "Session" } dd { (execution.residency.as_str()) @if execution.incarnation > 0 { ", worker " (execution.incarnation) } } }
                 }
             }

@@ -9,7 +9,9 @@ pub(super) mod facts;
 pub(super) mod hold;
 pub(super) mod inside;
 pub(super) mod question;
+pub(super) mod release;
 pub(super) mod subject;
+pub(super) mod suggestion;
 pub(super) mod text;
 pub(super) mod tool;
 

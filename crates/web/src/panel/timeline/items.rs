@@ -1,7 +1,7 @@
 //! The parts that the rounds of a conversation are made of.
 
 use holdpoint_model::{
-    Hold, HoldState, Seq, UnixMs,
+    Hold, HoldState, Seq, Suggestion, UnixMs,
     event::{Level, Message, ToolResult, TurnResult},
     hold::Decision,
 };
@@ -22,10 +22,21 @@ pub(in crate::panel) enum Item {
     Other { seq: Seq, raw: Value, parent: Option<String> },
     /// Something that Holdpoint says; some of it to operators alone.
     Note { seq: Seq, level: Level, text: String, operators: bool },
+    /// A package that the agent did without.
+    Suggestion(SuggestionItem),
     /// A turn that did not end as it should.
     Turn { seq: Seq, result: TurnResult },
     /// Shown already, and nothing will change it.
     Gone,
+}
+
+/// A package that the agent did without, and where somebody who wants it there next time asks for it.
+#[derive(Debug)]
+pub(in crate::panel) struct SuggestionItem {
+    pub(in crate::panel) seq: Seq,
+    pub(in crate::panel) suggestion: Suggestion,
+    /// The repository with the file to change, where it is known.
+    pub(in crate::panel) project: Option<String>,
 }
 
 /// A person's message and where it is on its way.
@@ -89,6 +100,7 @@ impl Item {
         match self {
             Self::Message(message) => Some(message.seq),
             Self::Tool(tool) => Some(tool.seq),
+            Self::Suggestion(item) => Some(item.seq),
             Self::Text { seq, .. }
             | Self::Thinking { seq, .. }
             | Self::Other { seq, .. }
@@ -105,7 +117,9 @@ impl Item {
                 parent.as_deref()
             }
             Self::Tool(tool) => tool.parent.as_deref(),
-            Self::Message(_) | Self::Note { .. } | Self::Turn { .. } | Self::Gone => None,
+            Self::Message(_) | Self::Note { .. } | Self::Suggestion(_) | Self::Turn { .. } | Self::Gone => {
+                None
+            }
         }
     }
 }

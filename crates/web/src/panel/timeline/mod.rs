@@ -14,7 +14,7 @@ use holdpoint_model::{
 
 use crate::files::may_show;
 
-pub(super) use items::{HoldEntry, Item, MessageItem, MessageState, ToolItem};
+pub(super) use items::{HoldEntry, Item, MessageItem, MessageState, SuggestionItem, ToolItem};
 pub(super) use transcript::Section;
 
 /// A part of the rounds that an event touched.
@@ -235,6 +235,16 @@ impl Timeline {
             EventBody::BudgetWarning(used) => self.say(event, Level::Warning, used.to_string(), false, parts),
             EventBody::CommandRun { by, command, .. } => {
                 let text = format!("{} ran a command beside the session: {}", by.name, command_line(command));
+                self.say(event, Level::Info, text, false, parts);
+            }
+            EventBody::DependencySuggested(suggestion) => {
+                let release = self.execution.as_ref().and_then(|execution| execution.release.as_ref());
+                let project = release.and_then(|release| release.project.clone());
+                let (seq, suggestion) = (event.seq, suggestion.clone());
+                self.push(Item::Suggestion(SuggestionItem { seq, suggestion, project }), parts);
+            }
+            EventBody::ReleaseChanged { release, by, .. } => {
+                let text = format!("{} moved this conversation to release {}.", by.name, release.number);
                 self.say(event, Level::Info, text, false, parts);
             }
             EventBody::InterruptRequested { by } => {

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use super::{Item, MessageItem, MessageState, Part, Timeline};
 use crate::{
     markdown,
-    panel::parts::{View, moment, permalink, text, tool},
+    panel::parts::{View, moment, permalink, suggestion, text, tool},
 };
 
 impl Timeline {
@@ -134,6 +134,7 @@ impl Timeline {
             Item::Note { seq, level, text, .. } => html! {
                 p.note.warn[*level == Level::Warning] id={ "e-" (seq) } data-into=(into) { (text::visible(text)) }
             },
+            Item::Suggestion(item) => suggestion::card(item, &into, view),
             Item::Turn { seq, result } => html! {
                 div.note.warn[!result.interrupted] id={ "e-" (seq) } data-into=(into) {
                     p {

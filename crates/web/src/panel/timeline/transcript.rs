@@ -11,7 +11,7 @@ use holdpoint_model::{
 };
 use serde_json::Value;
 
-use super::{HoldEntry, Item, MessageItem, Timeline, ToolItem};
+use super::{HoldEntry, Item, MessageItem, SuggestionItem, Timeline, ToolItem};
 use crate::{
     markdown::{self, fenced},
     panel::parts::{count, dollars, status_words, subject, text},
@@ -115,6 +115,7 @@ impl Timeline {
                 let mark = if *level == Level::Warning { "**Note:** " } else { "" };
                 Section::new("note", Some(*seq), quoted(&format!("{mark}{}", line(text))))
             }
+            Item::Suggestion(item) => Section::new("note", Some(item.seq), suggestion_section(item)),
             Item::Turn { seq, result } if result.interrupted => {
                 Section::new("note", Some(*seq), quoted("This turn was interrupted."))
             }
@@ -251,6 +252,21 @@ fn output(result: &ToolResult) -> String {
         text.push_str("\n\n*Cut: the agent read all of it.*");
     }
     text
+}
+
+/// A package that was missing, and which file asks for it.
+fn suggestion_section(item: &SuggestionItem) -> String {
+    let suggestion = &item.suggestion;
+    let of = item.project.as_ref().map(|project| format!(", {}", code(project))).unwrap_or_default();
+    quoted(&format!(
+        "**A package was missing:** {} ({})\n\n- What it is for: {}\n- How the agent did without it: {}\n\nTo have it, add it \
+         to {} in the project’s configuration repository{of}, and deploy.",
+        code(&suggestion.name),
+        suggestion.kind.title(),
+        line(&suggestion.purpose),
+        line(&suggestion.workaround),
+        code(suggestion.kind.file()),
+    ))
 }
 
 /// Who decided what, in a line, and what they said.

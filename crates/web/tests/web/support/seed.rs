@@ -62,6 +62,7 @@ pub(crate) fn lock(revision: &str) -> Lock {
         plugins: vec![PluginLock {
             marketplace: "tools".into(),
             plugin: Some("review".into()),
+            from: "https://git.example.org/tools".into(),
             revision: revision.into(),
         }],
     }
