@@ -139,6 +139,7 @@ fn lock(agents: &BTreeMap<String, AgentDef>, revision: &str) -> Lock {
         plugins: vec![PluginLock {
             marketplace: "tools".into(),
             plugin: Some("review".into()),
+            from: "https://git.example.org/tools".into(),
             revision: revision.repeat(40),
         }],
     }

@@ -207,7 +207,7 @@ async fn an_edit_is_deployed_and_each_conversation_keeps_its_release(#[case] kin
     world.server.until(&id, "parked", |execution| execution["residency"] == "parked").await?;
     world.server.decide(&hold, json!({"action": "reply", "message": "again"})).await?;
     let first_hold = hold["id"].as_str().context("an id")?.to_owned();
-    let hold = world.server.hold(&id, "reply", &[first_hold.clone()]).await?;
+    let hold = world.server.hold(&id, "reply", std::slice::from_ref(&first_hold)).await?;
     assert_eq!(world.runs_in(&id)?, image);
     assert_eq!(world.seen(&id)?.trim(), "the first");
 

@@ -311,7 +311,8 @@ mod tests {
 
     #[test]
     fn what_changed_says_how_much_is_to_do() {
-        let table: [(&str, fn(&mut Lock), &str, Effort); 10] = [
+        type Case = (&'static str, fn(&mut Lock), &'static str, Effort);
+        let table: [Case; 10] = [
             ("nothing", |_| {}, "", Effort::Nothing),
             ("image", |lock| lock.image = None, "", Effort::Nothing),
             ("policy", |lock| lock.policy = Digest::of_bytes(b"x"), "policy", Effort::Reload),
