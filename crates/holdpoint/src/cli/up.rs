@@ -9,7 +9,7 @@ use crate::{
     cli::Context,
     config::{Config, Overrides},
     containers, install, log, port, serve,
-    serve::{Isolation, Plan, Running},
+    serve::{Deployed, Isolation, Plan, Running},
     term,
 };
 
@@ -51,6 +51,7 @@ pub(super) async fn run(args: UpArgs, context: &Context) -> anyhow::Result<()> {
         if context.json {
             let _ = term::json(&serde_json::json!({
                 "url": running.url, "first_link": running.first_link, "rehearsal": running.rehearsal,
+                "release": running.release.map(|release| release.number),
                 "isolated": matches!(running.isolation, Isolation::Containers { .. }),
             }));
         } else {
@@ -98,6 +99,14 @@ fn welcome(running: &Running, has_key: bool, host: IpAddr) -> String {
     if running.adopted > 0 {
         text.push_str(&format!("\n{} conversations go on where they were.\n", running.adopted));
     }
+    if let Some(Deployed { number, is_behind }) = running.release {
+        text.push_str(&format!("\nNew conversations run on release {number}."));
+        text.push_str(if is_behind {
+            " The configuration has changed since:\n  holdpoint deploy --plan\n"
+        } else {
+            "\n"
+        });
+    }
     text.push_str(&format!("\n{}\n", running.isolation));
     text.push_str("\nFrom another terminal:\n  holdpoint ask \"What can you do?\" --follow\n  holdpoint inbox\n\nCtrl-C stops it; conversations go on at the next start.\n");
     text
@@ -115,6 +124,7 @@ mod tests {
             rehearsal: true,
             adopted: 0,
             isolation: Isolation::Nothing { why: Some("no podman".into()), next: vec!["apt-get".into()] },
+            release: Some(Deployed { number: 3, is_behind: true }),
         };
         let text = welcome(&running, false, [127, 0, 0, 1].into());
         for part in [
@@ -124,6 +134,7 @@ mod tests {
             "nothing isolates them",
             "no podman",
             "→ apt-get",
+            "release 3. The configuration has changed",
         ] {
             assert!(text.contains(part), "{part} is missing in {text}");
         }

@@ -14,7 +14,7 @@ mod steps;
 pub use image::{AgentsImage, build};
 pub use lockfile::{LOCK_FILE, written};
 pub use plan::Plan;
-pub use prepare::{Prepared, Wish};
+pub use prepare::{Prepared, Wish, look};
 pub use releases::Release;
 pub use steps::{Done, carry_out, make_current};
 

@@ -9,7 +9,7 @@ use holdpoint_image::agents;
 use holdpoint_model::{
     Digest, Lock, Tree,
     image::base_name,
-    lock::{LOCK_VERSION, PluginLock, SourceLock, policy_digest, settings_digest},
+    lock::{LOCK_VERSION, PluginLock, SourceLock, policy_digest, settings_digest, short},
     release::IMAGE_PLUGINS,
 };
 use holdpoint_sources::{
@@ -107,6 +107,20 @@ impl Prepared {
                 .collect(),
         })
     }
+}
+
+/// What each configuration repository is at now, as people read it. Nothing is fetched.
+pub async fn look(context: &Context, config: &Config) -> Vec<(&'static str, Result<String, Failure>)> {
+    let asked = config.deploy.sources().map(|(name, source)| async move {
+        let at = async {
+            let sources = Sources::new(options(context, config)?);
+            let source = as_source(name, source)?;
+            let revision = sources.look(&source).await.map_err(failure)?;
+            Ok(format!("{} ({source})", short(&revision.to_string())))
+        };
+        (name, at.await)
+    });
+    join_all(asked).await
 }
 
 struct FromSources {

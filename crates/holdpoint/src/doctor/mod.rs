@@ -11,6 +11,8 @@ mod finding;
 mod git;
 mod machine;
 mod ports;
+mod release;
+mod sources;
 
 use std::{sync::Arc, time::Duration};
 
@@ -47,6 +49,8 @@ pub const CHECKS: &[Check] = &[
         run: |machine| async move { container_engine::check(&machine).await }.boxed(),
     },
     Check { name: "git", run: |machine| async move { git::check(&machine).await }.boxed() },
+    Check { name: "repositories", run: |machine| async move { sources::check(&machine).await }.boxed() },
+    Check { name: "release", run: |machine| async move { release::check(&machine).await }.boxed() },
 ];
 
 /// Runs all checks at once. `done` hears of each that is over.

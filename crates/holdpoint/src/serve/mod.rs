@@ -24,7 +24,10 @@ use holdpoint_containers::ConnectOptions;
 use holdpoint_control::{Control, ControlOptions, Layout, Outlets, ReadAgents, Shutdown, Tokens};
 use holdpoint_engine::{Engine, ProcessEngine, WorkerId};
 use holdpoint_gateway::Gateway;
-use holdpoint_model::{UnixMs, container, image};
+use holdpoint_model::{
+    ReleaseNumber, UnixMs, container, image,
+    lock::{policy_digest, settings_digest},
+};
 use holdpoint_store::{Hint, Store, StoreOptions};
 use holdpoint_web::{OverTls, Traffic, WebState};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -89,6 +92,17 @@ pub struct Running {
     pub adopted: usize,
     /// What is between sessions and this machine.
     pub isolation: Isolation,
+    /// The release that new conversations run on, once anything was deployed.
+    pub release: Option<Deployed>,
+}
+
+/// The release that new conversations run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deployed {
+    /// Its number.
+    pub number: ReleaseNumber,
+    /// Its agents are not those of the configuration any more.
+    pub is_behind: bool,
 }
 
 /// Why the control plane ended.
@@ -210,7 +224,12 @@ pub async fn run(plan: Plan, stop: CancellationToken, ready: impl FnOnce(&Runnin
         let (control, outlets) = (control.clone(), Outlets { channels, base_url: public });
         async move { control.announce(outlets).await }
     });
-    ready(&Running { url, first_link, rehearsal, adopted, isolation: chosen.isolation });
+    let release = control.release().map(|stamp| Deployed {
+        number: stamp.number,
+        is_behind: settings_digest(&control.agents()) != settings_digest(&plan.config.agents)
+            || policy_digest(&control.agents()) != policy_digest(&plan.config.agents),
+    });
+    ready(&Running { url, first_link, rehearsal, adopted, isolation: chosen.isolation, release });
     let end = tokio::select! {
         end = asked_to_end() => end.map_err(Into::into),
         () = stop.cancelled() => Ok(End::Down),
