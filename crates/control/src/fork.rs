@@ -6,7 +6,7 @@ use holdpoint_beneath::remove_tree;
 use holdpoint_checkpoint::ManifestId;
 use holdpoint_claude::transcript;
 use holdpoint_model::{
-    Actor, Digest, Execution, ExecutionId, SessionId, UserId,
+    Actor, AgentDef, Digest, Execution, ExecutionId, ReleaseState, SessionId, Stamp, UserId,
     event::{Created, ForkedFrom},
 };
 use holdpoint_store::{CreateOutcome, Idempotency, StoreError};
@@ -67,16 +67,17 @@ impl Control {
         }
         let source = self.store().execution(new.from).await?.ok_or(ForkError::Unknown)?;
         let (seq, checkpoint) = self.branching_point(&source, new.seq).await?;
+        let (release, definition) = self.release_of_fork(&source).await?;
         let created = Created {
             agent: source.agent.clone(),
-            definition: source.definition.clone(),
+            definition,
             title: source.title.clone(),
             owner: new.by,
             session: SessionId(Uuid::new_v4()),
             inputs: source.inputs.clone(),
             rehearsal: source.rehearsal,
             forked_from: Some(ForkedFrom { execution: source.id, seq }),
-            release: source.release.clone(),
+            release,
         };
         let id = ExecutionId(Uuid::now_v7());
         let outcome = match self.branch(&source, &checkpoint, id, created.session).await {
@@ -105,6 +106,20 @@ impl Control {
                 Ok(Started { execution, existed: true })
             }
         }
+    }
+
+    /// What a fork runs on: the same as the other, as long as that release can be run on; else what every new
+    /// conversation runs on, with its agent as it is there.
+    async fn release_of_fork(&self, source: &Execution) -> Result<(Option<Stamp>, AgentDef), StoreError> {
+        let same = (source.release.clone(), source.definition.clone());
+        let Some(stamp) = &source.release else { return Ok(same) };
+        let row = self.store().release(stamp.number).await?;
+        if row.is_some_and(|row| row.state != ReleaseState::Removed) {
+            return Ok(same);
+        }
+        let deployed = self.inner.releases.deployed();
+        let definition = deployed.agents.get(&source.agent).cloned();
+        Ok((deployed.stamp, definition.unwrap_or_else(|| source.definition.clone())))
     }
 
     /// The checkpoints of a conversation that another can branch off from: the event's seq, how far it
