@@ -73,7 +73,7 @@ fn what_comes_live_is_what_a_page_shows() {
     for event in &events {
         touched.extend(timeline.apply(event).expect("log"));
     }
-    let page = timeline.rounds(0, &view()).into_string();
+    let page = timeline.rounds(0, timeline.len(), &view()).into_string();
     let live = timeline.fragments(&touched, &view()).into_string();
     for id in ["id=\"m-", "id=\"t-a\"", "id=\"t-b\"", "careful"] {
         assert_eq!(page.matches(id).count(), 1, "{id} in {page}");
@@ -82,7 +82,7 @@ fn what_comes_live_is_what_a_page_shows() {
     assert!(live.contains("data-into=\"sub-a\""), "{live}");
     timeline.forget_settled();
     assert!(timeline.items.iter().filter(|item| matches!(item, Item::Gone)).count() >= 1);
-    assert!(timeline.rounds(0, &view()).into_string().contains("t-a"), "a running call is kept");
+    assert!(timeline.rounds(0, timeline.len(), &view()).into_string().contains("t-a"), "a running call is kept");
 }
 
 #[test]
