@@ -82,7 +82,10 @@ fn what_comes_live_is_what_a_page_shows() {
     assert!(live.contains("data-into=\"sub-a\""), "{live}");
     timeline.forget_settled();
     assert!(timeline.items.iter().filter(|item| matches!(item, Item::Gone)).count() >= 1);
-    assert!(timeline.rounds(0, timeline.len(), &view()).into_string().contains("t-a"), "a running call is kept");
+    assert!(
+        timeline.rounds(0, timeline.len(), &view()).into_string().contains("t-a"),
+        "a running call is kept"
+    );
 }
 
 #[test]
