@@ -60,13 +60,10 @@ pub(super) async fn page(
             h1 { "Operations" }
             div #operations .stack data-refresh {
                 (tiles(&state, &figures))
+                (release(figures.current.as_ref(), now))
                 section {
                     h2 { "Sessions" }
                     (workers(&figures.workers, now))
-                }
-                section {
-                    h2 { "Releases" }
-                    (release(figures.current.as_ref(), now))
                 }
                 section.two {
                     div {
@@ -173,11 +170,11 @@ fn worker(seen: &Seen, now: UnixMs) -> Markup {
 
 fn release(current: Option<&ReleaseRow>, now: UnixMs) -> Markup {
     html! {
-        p #release-now .card {
+        p #release-now {
             @match current {
                 Some(row) => {
                     a href="/releases" { "Release " (row.number) " is current" }
-                    @if let Some(at) = row.activated_at { ", since " (moment(at, now)) }
+                    @if let Some(at) = row.activated_at { ", made current " (moment(at, now)) }
                     "; " (parts::release::going_on(row.going_on)) "."
                 }
                 None => { "Nothing was deployed yet. " a href="/releases" { "What a release is" } },

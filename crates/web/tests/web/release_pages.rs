@@ -35,12 +35,12 @@ async fn releases_are_listed_looked_at_and_made_current_again() {
     let places: Vec<_> = [
         "data-release=\"3\" data-state=\"building\"",
         "data-release=\"2\" data-state=\"current\"",
-        "plugin review@tools: 1 → 2",
+        "<span class=\"row-changes\">plugin review@tools</span>",
         "data-release=\"1\" data-state=\"retired\"",
-        "plugin review@tools: 1 (new)",
+        "Holdpoint, Claude CLI, plugin review@tools",
     ]
     .iter()
-    .map(|part| list.text().find(part).unwrap_or_else(|| panic!("{part} in {}", list.text())))
+    .map(|part| list.text().rfind(part).unwrap_or_else(|| panic!("{part} in {}", list.text())))
     .collect();
     assert!(places.is_sorted(), "newest first: {places:?}");
     let operations = world.page("/operations", &cookie).await.expect(200);
@@ -50,6 +50,8 @@ async fn releases_are_listed_looked_at_and_made_current_again() {
         let page = world.page(&format!("/releases/{number}"), &cookie).await.expect(200);
         assert_eq!(page.text().contains("data-action=\"activate\""), button, "{number}");
     }
+    let page = world.page("/releases/2", &cookie).await.expect(200);
+    assert!(page.text().contains("plugin review@tools: 1 → 2"), "{}", page.text());
     let page = world.page("/releases/1", &cookie).await.expect(200);
     for part in ["and no longer on release 2", "data-verification", "data-step=\"current\"", "2.1.330"] {
         assert!(page.text().contains(part), "{part} in {}", page.text());

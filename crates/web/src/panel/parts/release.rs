@@ -51,7 +51,7 @@ pub(in crate::panel) fn move_on(
                                 None => "It was started before the first deployment, and goes on as it was.",
                             }
                             " From its next step on it would run on release " (to)
-                            ": that image, and its agent as defined there. What it did so far stays. Not while the agent is at work."
+                            ": that image, and its agent as defined there. What it did so far stays. While the agent is at work it cannot be moved."
                         }
                         p.alert role="alert" hidden {}
                         div.row { button type="submit" data-action="move" { "Move it to release " (to) } }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Changes that a line of the list names.
-const CHANGES_SHOWN: usize = 3;
+const CHANGES_SHOWN: usize = 4;
 
 pub(crate) async fn page(
     State(state): State<WebState>,
@@ -65,17 +65,17 @@ fn row(listed: &Listed, now: UnixMs) -> Markup {
             a href={ "/releases/" (row.number) } data-nav {
                 span.row { span.row-title { "Release " (row.number) } (release::state(row.state)) }
                 span.row-changes {
-                    @if changes.is_empty() { "Nothing changed" }
+                    @if changes.is_empty() { "Made of the same as before" }
                     @for (n, change) in changes.iter().take(CHANGES_SHOWN).enumerate() {
                         @if n > 0 { ", " }
-                        (text::visible(&change.to_string()))
+                        (text::visible(&change.what))
                     }
                     @if more > 0 { ", and " (more) " more" }
                 }
                 span.row-about.quiet {
                     (moment(row.activated_at.unwrap_or(row.created_at), now)) " by " (row.by.name)
                     @if let Some(built) = &row.lock.image { " · image " (image(built)) }
-                    " · " (release::going_on(row.going_on))
+                    @if row.going_on > 0 { " · " (release::going_on(row.going_on)) }
                 }
             }
         }

@@ -66,7 +66,9 @@ fn standing(row: &ReleaseRow, current: Option<ReleaseNumber>, now: UnixMs) -> Ma
                     ReleaseState::Failed => "It never became current, and nothing runs on it.",
                     ReleaseState::Removed => "Its image is gone: it cannot be current again. Deploy what it was made of to have it back.",
                 }
-                " " (capitalised(&release::going_on(row.going_on))) "."
+                @if matches!(row.state, ReleaseState::Current | ReleaseState::Retired) || row.going_on > 0 {
+                    " " (capitalised(&release::going_on(row.going_on))) "."
+                }
             }
             @if let Some(problem) = &row.problem { pre.output.error { (text::visible(problem)) } }
             p.quiet {
