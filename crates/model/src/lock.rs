@@ -233,8 +233,10 @@ impl Lock {
         let sources = earlier.map_or(&none, |lock| &lock.sources);
         for name in sources.keys().chain(self.sources.keys().filter(|name| !sources.contains_key(*name))) {
             let (before, now) = (sources.get(name), self.sources.get(name));
+            let moved = before.zip(now).is_none_or(|(before, now)| !before.is_same_place(now));
+            let at = |source: &SourceLock| if moved { source.at() } else { source.revision.clone() };
             // A commit that changes nothing in what is taken of it is a new lock, and no new image.
-            note(name.clone(), before.map(SourceLock::at), now.map(SourceLock::at), Effort::Reload);
+            note(name.clone(), before.map(at), now.map(at), Effort::Reload);
         }
         let plugins = earlier.map_or(&[][..], |lock| &lock.plugins);
         let at = |list: &[PluginLock], title: &str| {
@@ -262,7 +264,11 @@ impl Lock {
 }
 
 impl SourceLock {
-    /// Its revision, with where from if that is what changed.
+    fn is_same_place(&self, other: &Self) -> bool {
+        (&self.from, &self.reference, &self.folder) == (&other.from, &other.reference, &other.folder)
+    }
+
+    /// Its revision, with where that is.
     fn at(&self) -> String {
         let reference = self.reference.as_deref().map(|it| format!("#{it}")).unwrap_or_default();
         let folder = self.folder.as_deref().map(|it| format!("/{it}")).unwrap_or_default();

@@ -226,8 +226,12 @@ struct NpmTakes(Vec<Vec<Range>>);
 impl NpmTakes {
     fn of(range: &str) -> Self {
         let stretches: Vec<&str> = range.split("||").map(str::trim).collect();
-        // To npm, one that takes any release is the whole range.
-        let stretches = if stretches.contains(&"*") { vec!["*"] } else { stretches };
+        // To npm, one that takes any release is the whole range: `>=0` is one, too.
+        let is_any = |stretch: &&str| {
+            let all = Range::parse(stretch).map(|range| range.to_string());
+            !stretch.contains(char::is_whitespace) && all.is_ok_and(|all| all == "*" || all == ">=0.0.0")
+        };
+        let stretches = if stretches.iter().any(is_any) { vec!["*"] } else { stretches };
         let comparators = |stretch: &str| match stretch.split_once(" - ") {
             Some((from, to)) => vec![format!(">={from}"), format!("<={to}")],
             None => stretch.split_whitespace().map(str::to_owned).collect(),
