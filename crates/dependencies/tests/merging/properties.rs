@@ -225,19 +225,21 @@ struct NpmTakes(Vec<Vec<Range>>);
 
 impl NpmTakes {
     fn of(range: &str) -> Self {
-        let stretches: Vec<&str> = range.split("||").map(str::trim).collect();
-        // To npm, one that takes any release is the whole range: `>=0` is one, too.
-        let is_any = |stretch: &&str| {
-            let all = Range::parse(stretch).map(|range| range.to_string());
-            !stretch.contains(char::is_whitespace) && all.is_ok_and(|all| all == "*" || all == ">=0.0.0")
-        };
-        let stretches = if stretches.iter().any(is_any) { vec!["*"] } else { stretches };
         let comparators = |stretch: &str| match stretch.split_once(" - ") {
             Some((from, to)) => vec![format!(">={from}"), format!("<={to}")],
             None => stretch.split_whitespace().map(str::to_owned).collect(),
         };
-        let range = |part: String| without_zero(Range::parse(part).expect("a range"));
-        Self(stretches.into_iter().map(|it| comparators(it).into_iter().map(range).collect()).collect())
+        let read = |part: &String| Range::parse(part).expect("a range");
+        // `>=0` is nothing to npm, as `*` is; and a stretch of which nothing is left is the whole range.
+        let says_something = |range: &Range| !matches!(range.to_string().as_str(), "*" | ">=0.0.0");
+        let stretches: Vec<Vec<Range>> = range
+            .split("||")
+            .map(|stretch| comparators(stretch.trim()).iter().map(read).filter(says_something).collect())
+            .collect();
+        if stretches.iter().any(Vec::is_empty) {
+            return Self(vec![vec![Range::parse("*").expect("a range")]]);
+        }
+        Self(stretches.into_iter().map(|parts| parts.into_iter().map(without_zero).collect()).collect())
     }
 
     fn takes(&self, version: &NpmVersion) -> bool {
