@@ -67,7 +67,10 @@ impl Client {
     }
 
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Answer> {
-        let response = request.send().await?;
+        Self::answer(request.send().await?).await
+    }
+
+    async fn answer(response: reqwest::Response) -> Result<Answer> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Ok(Answer { status, headers, text: response.text().await? })
     }
@@ -93,11 +96,20 @@ impl Client {
 
     /// One piece of a file.
     pub(crate) async fn chunk(&self, upload: &str, number: u32, bytes: &[u8]) -> Result<Answer> {
-        let form = reqwest::multipart::Form::new()
-            .text("upload_id", upload.to_owned())
-            .text("chunk_number", number.to_string())
-            .part("chunk", reqwest::multipart::Part::bytes(bytes.to_vec()).file_name("blob"));
-        self.send(self.request(Method::POST, "/files/chunk").multipart(form)).await
+        let mut tries = 0;
+        loop {
+            let form = reqwest::multipart::Form::new()
+                .text("upload_id", upload.to_owned())
+                .text("chunk_number", number.to_string())
+                .part("chunk", reqwest::multipart::Part::bytes(bytes.to_vec()).file_name("blob"));
+            match self.request(Method::POST, "/files/chunk").multipart(form).send().await {
+                Ok(response) => return Self::answer(response).await,
+                // Who is refused in the middle of a body may be writing still when the connection closes, and this
+                // client then has no eye for the answer that came.
+                Err(error) if error.is_request() && tries < 5 => tries += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Uploads a file in pieces, the last one first: the value of a form's field for it.
