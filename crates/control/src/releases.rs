@@ -8,10 +8,7 @@ use std::{
 
 use holdpoint_model::{
     Actor, AgentDef, Command, Completion, Execution, ExecutionId, Lock, Policy, ReleaseNumber, ReleaseState,
-    Rule, SessionId, Stamp, Status,
-    event::Created,
-    lock::{ImageLock, policy_digest, settings_digest},
-    release::IMAGE_DEPENDENCIES,
+    Rule, SessionId, Stamp, Status, event::Created, lock::ImageLock, release::IMAGE_DEPENDENCIES,
 };
 use holdpoint_store::{By, ReleaseError, ReleaseRow};
 use thiserror::Error;
@@ -137,8 +134,7 @@ impl Control {
     /// When the configuration is not what the lock says, or cannot be read.
     pub async fn begin_release(&self, lock: Lock, by: By) -> Result<ReleaseRow, DeployError> {
         let agents = (self.inner.options.read_agents)().map_err(DeployError::Configuration)?;
-        if (settings_digest(&agents), policy_digest(&agents)) != (lock.settings.clone(), lock.policy.clone())
-        {
+        if !lock.is_of(&agents) {
             return Err(DeployError::Changed);
         }
         Ok(self.store().begin_release(lock, agents, by).await?)

@@ -7,6 +7,8 @@ use std::{
     process::ExitCode,
 };
 
+use holdpoint_model::problem::Problem;
+
 use crate::term;
 
 /// What a command's exit code says to scripts.
@@ -102,6 +104,14 @@ impl fmt::Display for Failure {
 }
 
 impl Error for Failure {}
+
+/// A problem of a library is a failure of the command that asked it.
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        let failure = Self::new(problem.what).why(problem.why);
+        problem.next.into_iter().fold(failure, Self::next)
+    }
+}
 
 /// A command that ran for somebody ended with this code; it has said itself why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

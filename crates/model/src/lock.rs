@@ -199,6 +199,12 @@ impl Lock {
         digest_of(self)
     }
 
+    /// Whether these agents are what it was made of.
+    #[must_use]
+    pub fn is_of(&self, agents: &BTreeMap<String, AgentDef>) -> bool {
+        self.settings == settings_digest(agents) && self.policy == policy_digest(agents)
+    }
+
     /// Whether an image of its own is built of it.
     #[must_use]
     pub fn needs_image(&self) -> bool {
@@ -268,11 +274,17 @@ impl SourceLock {
         (&self.from, &self.reference, &self.folder) == (&other.from, &other.reference, &other.folder)
     }
 
-    /// Its revision, with where that is.
-    fn at(&self) -> String {
+    /// Where it is, with what of it is meant: `ADDRESS#REF/FOLDER`.
+    #[must_use]
+    pub fn place(&self) -> String {
         let reference = self.reference.as_deref().map(|it| format!("#{it}")).unwrap_or_default();
         let folder = self.folder.as_deref().map(|it| format!("/{it}")).unwrap_or_default();
-        format!("{}{reference}{folder} {}", self.from, short(&self.revision))
+        format!("{}{reference}{folder}", self.from)
+    }
+
+    /// Its revision, with where that is.
+    fn at(&self) -> String {
+        format!("{} {}", self.place(), short(&self.revision))
     }
 }
 

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use holdpoint_claude::probe_version;
 use holdpoint_containers::Containers;
-use holdpoint_image::{BaseInputs, Found, Image, Problem, Progress, Step};
+use holdpoint_image::{BaseInputs, Found, Image, Progress, Step};
 use serde_json::{Value, json};
 
 use crate::{
@@ -91,14 +91,14 @@ async fn build(args: BuildArgs, context: &Context) -> anyhow::Result<()> {
         let bars = Arc::clone(&bars);
         tokio::task::spawn_blocking(move || holdpoint_image::build_base(&inputs, &*bars))
             .await?
-            .map_err(failure)?
+            .map_err(Failure::from)?
     };
     let image = Arc::new(image);
     let place = match (&engine, args.output) {
         (Some(engine), _) => {
             let was_there =
                 holdpoint_image::load(engine, &image, Arc::clone(&bars) as Arc<dyn Progress>).await;
-            let was_there = was_there.map_err(failure)?;
+            let was_there = was_there.map_err(Failure::from)?;
             Place::Engine(engine, was_there)
         }
         (None, output) => {
@@ -205,7 +205,7 @@ fn as_text(image: &Image, place: &Place<'_>) -> String {
 async fn list(context: &Context) -> anyhow::Result<()> {
     let config = context.config(&Overrides::default())?;
     let engine = containers::connect(&config.container, &context.environment).await?;
-    let found = holdpoint_image::list(&engine).await.map_err(failure)?;
+    let found = holdpoint_image::list(&engine).await.map_err(Failure::from)?;
     let own = own_sha256().await?;
     let fits = |image: &Found| image.labels.program_sha256 == own;
     if context.json {
@@ -248,7 +248,7 @@ async fn show(args: ShowArgs, context: &Context) -> anyhow::Result<()> {
     let image = args
         .image
         .unwrap_or_else(|| holdpoint_model::image::base_name(env!("CARGO_PKG_VERSION"), install::VERSION));
-    let Some(manifest) = holdpoint_image::manifest_in(&engine, &image).await.map_err(failure)? else {
+    let Some(manifest) = holdpoint_image::manifest_in(&engine, &image).await.map_err(Failure::from)? else {
         return Err(Failure::new(format!("{} has no image {image}", engine.kind()))
             .exit(Exit::NotFound)
             .next("holdpoint image list")
@@ -260,11 +260,6 @@ async fn show(args: ShowArgs, context: &Context) -> anyhow::Result<()> {
         return term::json(&value);
     }
     Ok(term::print(&manifest)?)
-}
-
-fn failure(problem: Problem) -> Failure {
-    let failure = Failure::new(problem.what).why(problem.why);
-    problem.next.into_iter().fold(failure, Failure::next)
 }
 
 /// A bar for each step, one after the other.

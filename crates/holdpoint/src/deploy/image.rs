@@ -10,7 +10,7 @@ use holdpoint_image::{
 use holdpoint_model::{Digest, ReleaseNumber, lock::ImageLock};
 use jiff::Timestamp;
 
-use super::{Prepared, failure};
+use super::Prepared;
 use crate::{cli::Context, config::Config, data::DataDir, env::Environment, failure::Failure, term::Term};
 
 /// What images of agents are called on this machine, before the mark of their data folder.
@@ -70,7 +70,7 @@ pub async fn build(
         fresh: false,
     };
     let told = Told { term: context.term, last: Mutex::default() };
-    let built = agents::build(engine, &inputs, &told).await.map_err(failure)?;
+    let built = agents::build(engine, &inputs, &told).await.map_err(Failure::from)?;
     let layers = built.layers.iter().map(|layer| (layer.kind.name(), layer.was_cached)).collect();
     let reference = match &config.deploy.registry {
         Some(repository) => Some(push(context, config, engine, &built.id, repository, number).await?),
@@ -94,7 +94,8 @@ async fn push(
         eprintln!("  pushing to {repository}:{tag}");
     }
     let quiet = |_: &str| {};
-    let pushed = registry::push(engine, id, repository, &tag, &access, &quiet).await.map_err(failure)?;
+    let pushed =
+        registry::push(engine, id, repository, &tag, &access, &quiet).await.map_err(Failure::from)?;
     Ok(pushed.reference)
 }
 
@@ -128,7 +129,7 @@ async fn access(context: &Context, config: &Config, repository: &str) -> anyhow:
         path: environment.path.clone(),
         helper_env: environment.for_git.clone(),
     };
-    let login = registry::login(&sources, repository).await.map_err(failure)?;
+    let login = registry::login(&sources, repository).await.map_err(Failure::from)?;
     Ok(Access { login, plain_http: config.deploy.plain_http, certificates: certificates(environment)? })
 }
 

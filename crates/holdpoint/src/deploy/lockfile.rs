@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Its name.
-pub const LOCK_FILE: &str = "holdpoint.lock";
+const LOCK_FILE: &str = "holdpoint.lock";
 
 /// Where it is.
 pub(super) fn path(config: &Config, data: &DataDir) -> PathBuf {

@@ -12,7 +12,7 @@ mod releases;
 mod steps;
 
 pub use image::{AgentsImage, build};
-pub use lockfile::{LOCK_FILE, written};
+pub use lockfile::written;
 pub use plan::Plan;
 pub use prepare::{Prepared, Wish, look};
 pub use releases::Release;
@@ -22,20 +22,13 @@ use holdpoint_model::problem::Problem;
 
 use crate::failure::Failure;
 
-/// A problem of a library as a failure of a command.
-#[must_use]
-pub fn failure(problem: Problem) -> Failure {
-    let failure = Failure::new(problem.what).why(problem.why);
-    problem.next.into_iter().fold(failure, Failure::next)
-}
-
 /// Several at once: all of them are read before anything is mended.
 pub(crate) fn failures(what: &str, problems: Vec<Problem>) -> Failure {
     let mut problems = problems;
     if problems.len() == 1
         && let Some(problem) = problems.pop()
     {
-        return failure(problem);
+        return problem.into();
     }
     let why: Vec<String> =
         problems.iter().map(|problem| format!("{}: {}", problem.what, problem.why)).collect();

@@ -17,7 +17,7 @@ use holdpoint_sources::{
     settled,
 };
 
-use super::{failure, failures, lockfile};
+use super::{failures, lockfile};
 use crate::{
     cli::Context,
     config::{Config, EngineChoice, SourceAt, SourceConfig},
@@ -63,8 +63,8 @@ impl Prepared {
         let (from_git, engine) = tokio::join!(from_git, base(context, config));
         let (of_sources, (engine, base)) = (from_git?, engine?);
         let FromSources { configuration, plugins, pins, merged, sources, notes } = of_sources;
-        let plugins_tree = marketplace_trees(&plugins).map_err(failure)?;
-        let settled = settled(&configuration, &plugins, IMAGE_PLUGINS).map_err(failure)?;
+        let plugins_tree = marketplace_trees(&plugins).map_err(Failure::from)?;
+        let settled = settled(&configuration, &plugins, IMAGE_PLUGINS).map_err(Failure::from)?;
         let has_claude = !settled.user_claude.is_empty() || !settled.project_claude.is_empty();
         let lock = Lock {
             version: LOCK_VERSION,
@@ -115,7 +115,7 @@ pub async fn look(context: &Context, config: &Config) -> Vec<(&'static str, Resu
         let at = async {
             let sources = Sources::new(options(context, config)?);
             let source = as_source(name, source)?;
-            let revision = sources.look(&source).await.map_err(failure)?;
+            let revision = sources.look(&source).await.map_err(Failure::from)?;
             Ok(format!("{} ({source})", short(&revision.to_string())))
         };
         (name, at.await)

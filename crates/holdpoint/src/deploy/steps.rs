@@ -7,7 +7,7 @@ use holdpoint_model::{ReleaseState, lock::Change};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Plan, Prepared, Release, failure, image, lockfile};
+use super::{Plan, Prepared, Release, image, lockfile};
 use crate::{cli::Context, client::Api, config::Config, failure::Failure};
 
 /// How often a verification is looked at.
@@ -197,7 +197,7 @@ async fn clean(
             .collect();
         let needed: Vec<&str> = needed.into_iter().collect();
         let (cache, repository) = (image::cache(&context.data), image::repository(&context.data));
-        agents::remove_unused(engine, &cache, &repository, &needed).await.map_err(failure)?;
+        agents::remove_unused(engine, &cache, &repository, &needed).await.map_err(Failure::from)?;
     }
     Ok(removed)
 }

@@ -1,7 +1,5 @@
 //! Whether what new conversations run on is what the configuration says.
 
-use holdpoint_model::lock::{policy_digest, settings_digest};
-
 use super::{Finding, Machine, Verdict, control_plane::ControlPlane};
 use crate::{deploy::Release, failure::Failure};
 
@@ -24,7 +22,7 @@ pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
         None => {
             Finding::ok("nothing was deployed: conversations run on the configuration as it was at the start")
         }
-        Some(release) if is_as(machine, release) => Finding::ok(format!(
+        Some(release) if release.lock.is_of(&machine.config.agents) => Finding::ok(format!(
             "release {} is current, and its agents are those of the configuration",
             release.number
         )),
@@ -40,10 +38,4 @@ pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
         );
     }
     found
-}
-
-fn is_as(machine: &Machine, release: &Release) -> bool {
-    let agents = &machine.config.agents;
-    (settings_digest(agents), policy_digest(agents))
-        == (release.lock.settings.clone(), release.lock.policy.clone())
 }

@@ -24,10 +24,7 @@ use holdpoint_containers::ConnectOptions;
 use holdpoint_control::{Control, ControlOptions, Layout, Outlets, ReadAgents, Shutdown, Tokens};
 use holdpoint_engine::{Engine, ProcessEngine, WorkerId};
 use holdpoint_gateway::Gateway;
-use holdpoint_model::{
-    ReleaseNumber, UnixMs, container, image,
-    lock::{policy_digest, settings_digest},
-};
+use holdpoint_model::{ReleaseNumber, UnixMs, container, image};
 use holdpoint_store::{Hint, Store, StoreOptions};
 use holdpoint_web::{OverTls, Traffic, WebState};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -224,11 +221,9 @@ pub async fn run(plan: Plan, stop: CancellationToken, ready: impl FnOnce(&Runnin
         let (control, outlets) = (control.clone(), Outlets { channels, base_url: public });
         async move { control.announce(outlets).await }
     });
-    let release = control.release().map(|stamp| Deployed {
-        number: stamp.number,
-        is_behind: settings_digest(&control.agents()) != settings_digest(&plan.config.agents)
-            || policy_digest(&control.agents()) != policy_digest(&plan.config.agents),
-    });
+    let release = control
+        .release()
+        .map(|stamp| Deployed { number: stamp.number, is_behind: *control.agents() != plan.config.agents });
     ready(&Running { url, first_link, rehearsal, adopted, isolation: chosen.isolation, release });
     let end = tokio::select! {
         end = asked_to_end() => end.map_err(Into::into),

@@ -3,7 +3,7 @@
 use axum::{extract::State, response::Response};
 use holdpoint_model::{
     Lock, ReleaseNumber, ReleaseState, UnixMs,
-    lock::{Change, SourceLock, short},
+    lock::{Change, short},
 };
 use holdpoint_store::{ReleaseRow, ReleaseStep};
 use http::HeaderMap;
@@ -163,17 +163,12 @@ fn made_of(row: &ReleaseRow) -> Markup {
 }
 
 fn sources(lock: &Lock) -> Markup {
-    let place = |source: &SourceLock| {
-        let reference = source.reference.as_deref().map(|it| format!("#{it}")).unwrap_or_default();
-        let folder = source.folder.as_deref().map(|it| format!("/{it}")).unwrap_or_default();
-        format!("{}{reference}{folder}", source.from)
-    };
     html! {
         @for (name, source) in &lock.sources {
             div data-part=(name) {
                 dt { (capitalised(name)) " repository" }
                 dd {
-                    (text::visible(&place(source))) " "
+                    (text::visible(&source.place())) " "
                     code title=(source.revision) { (text::visible(&short(&source.revision))) }
                 }
             }
